@@ -73,8 +73,8 @@ def _row(arm: str, key: str, value: object, at: Sequence[Sides], comparison: Com
 def improvement(at: Sequence[Sides], *, lower: bool) -> float | None:
     """Return the probability that a trial of the arm beats one of the baseline, as the mean over the places.
 
-    Any trial of the one with any of the other, a tie counting half: the Mann-Whitney statistic over n². None where a
-    place has no pair. What isn't finite is worse than any number.
+    Each trial of the one is compared with each of the other, and a tie counts half: the Mann-Whitney statistic over n².
+    None if a place has no pair. What isn't finite is worse than any number.
     """
     if not at or any(mine.size == 0 for mine, _ in at):
         return None

@@ -26,7 +26,7 @@ from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
 
 FEWEST_VALUES = 3
-"""Values that an axis needs for the end of it to say that the best may lie beyond."""
+"""If an axis has fewer values, a choice at its end doesn't suggest that the best lies beyond."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Best:
 
 
 def best_rows(paired: pd.DataFrame, study: Study, baseline: str, metric: str) -> Iterator[BestRow]:
-    """Yield a row per arm; none with a single grid point, or without images that choose and others that measure.
+    """Yield a row per arm; none with a single grid point, or without validation images beside those that measure.
 
     Grid points at which an arm trains the same are one candidate.
     """
@@ -73,14 +73,14 @@ def best_rows(paired: pd.DataFrame, study: Study, baseline: str, metric: str) ->
 
 
 def _by_unit(study: Study, values: "pd.Series[float]") -> NDArray[np.float64]:
-    """Return the means of values by seed over what statistics count; see units."""
+    """Return the mean of the values of each unit (seed or tuning study); see units."""
     return values.groupby(units(study, values.index)).mean(skipna=False).to_numpy()
 
 
 def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best | None:
     """Return the `point` with the best mean of a column, over the seeds that finished all points; None without trials.
 
-    Seeds that lack a point say nothing about how it compares. Where fewer than two seeds have all points, those that
+    Seeds that lack a point can't compare it with the others. If fewer than two seeds have all points, the points that
     the fewest seeds finished are no candidates; see `complete`. Of equal points the first is taken.
     """
     if trials.empty:
@@ -94,7 +94,7 @@ def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best
 def _choice(
     found: Best, mine: pd.DataFrame, tried: pd.DataFrame, points: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the fields of a row that say from what it was chosen, of an arm's trials and those that were compared."""
+    """Return the fields of a row about its choice, from an arm's trials and those that were compared."""
     inactive = dict(zip(mine["point"], mine[INACTIVE], strict=True))
     shown = {
         number: {key: value for key, value in points[number].items() if key not in inactive[number]}
@@ -118,7 +118,7 @@ def _choice(
 def edges(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys whose chosen value is the smallest or the largest of the FEWEST_VALUES or more that were tried.
 
-    Where the setting can't be smaller, or larger, nothing lies beyond and that is no edge.
+    If the setting can't be smaller, or larger, nothing lies beyond, so the value is no edge.
     """
     for key, value in chosen.items():
         values = {point[key] for point in tried if key in point}
@@ -144,12 +144,12 @@ CHOSEN_BY = "final_val_accuracy"
 def choose(config: ExperimentConfig, *runs: RunRecord) -> tuple[Choice, ...]:
     """Return what each arm chooses at each grid point, from the finished runs of `searches(config)`.
 
-    The best mean is the highest accuracy at the end, diverged trials with what they ended with; or the fewest steps to
-    a threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
-    see balanced. Of the values that tie with the best, see tied, and have no more diverged trials, the smallest is
-    taken: the first in ascending order, by the first key that is tuned, then by the second, and so on. What isn't a
-    number keeps its order in the list. Values with which an arm trains the same count once, as the first of them.
-    Every study of `tune.studies` chooses for itself.
+    The best mean is the highest accuracy at the end (also of diverged trials) or the fewest steps to a threshold, as
+    `tune.by` says. The means are over the tuning seeds that finished with all values; see balanced. Of the values that
+    tie with the best, see tied, and have no more diverged trials, the smallest is taken: the first in ascending order,
+    by the first key that is tuned, then by the second, and so on. Values that aren't numbers keep their order in the
+    list. Several values with which an arm trains the same count as the first of them. Every study of `tune.studies`
+    chooses for itself.
 
     Raises:
         BnexpError: an arm has no finished trial to choose from.
@@ -176,13 +176,13 @@ class Search:
     point: Point
     study: int
     run: RunRecord
-    """In which it tried them."""
+    """The run in which it tried them."""
     combinations: list[Point]
     """Every grid point of that run."""
     planned: int
-    """How many of them are of this search; those with which the arm trains the same count once."""
+    """How many of them belong to this search; several with which the arm trains the same count once."""
     stopped: int
-    """How many of these were stopped early, with all their tuning seeds; see halving."""
+    """How many of these halving stopped early, with all their tuning seeds."""
     epochs: int
     """Epochs that all trials of this search trained."""
     candidates: pd.DataFrame
@@ -214,7 +214,7 @@ def _tried(
 ) -> tuple[pd.DataFrame, int]:
     """Return the results of an arm at a grid point, and how many different trainings it tried there.
 
-    Of combinations with which the arm trains the same, results are those of the first.
+    If the arm trains the same with several combinations, only the results of the first are returned.
     """
     tried, axes = stage.points(), {**config.grid, **config.tune.options}
     here = [number for number, each in enumerate(tried) if point.items() <= each.items()]
@@ -277,7 +277,7 @@ def tied(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _order(point: Point, options: Mapping[str, Sequence[Any]]) -> tuple[float, ...]:
-    """Return what sorts grid points in ascending order: numbers, or the place in the list of what isn't one."""
+    """Return a sort key for grid points, ascending: numbers, or the place in the list of other values."""
     return tuple(
         point[key] if all(map(is_number, values)) else values.index(point[key]) for key, values in options.items()
     )
@@ -312,7 +312,7 @@ def tuning_caveat(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
 
 
 def _halved(choices: Sequence[Choice], config: ExperimentConfig) -> str:
-    """Say how many values tune.halve stopped early, and how many epochs all trained together; empty without it."""
+    """Say how many values tune.halve stopped early, and how many epochs all of them trained; empty without it."""
     if not (stopped := {each.stopped for each in choices} - {None, 0}):
         return ""
     spent = {each.epochs for each in choices}
@@ -362,7 +362,7 @@ def _active(config: ExperimentConfig, choice: Choice) -> Point:
 
 
 def choices_text(config: ExperimentConfig) -> str:
-    """Say in one line what was chosen, and what of it is an end of what was tried."""
+    """Say in one line what was chosen, and mark the smallest and largest values that were tried."""
     ends, texts = list(choices_at_edges(config)), dict[str, list[str]]()
     for choice in config.tuned:
         values = _active(config, choice)
@@ -373,6 +373,6 @@ def choices_text(config: ExperimentConfig) -> str:
 
 
 def _times(texts: Sequence[str]) -> list[str]:
-    """Return each text once, with how many of the studies it is of, the most first."""
+    """Return each text once, with the number of studies that have it, the most frequent first."""
     counts = Counter(texts).most_common()
     return [f"{text} ({count} of {len(texts)} studies)" if len(texts) > 1 else text for text, count in counts]

@@ -52,13 +52,13 @@ from bnexp.analysis.study import (
 from bnexp.errors import InputError, nearest, refuse_twice
 
 TIMED = 1.0
-"""Seconds that the steps of an arm have to take together before their time is compared: shorter, it is noise."""
+"""Seconds that the steps of an arm must take in all before their times are compared: shorter times are noise."""
 DATA_SETS = ("data.name", "data.root", "data.digest", "data.split")
 """Grid keys whose values are different data sets: a mean over them means nothing.
 
-One split and a split for each seed are different data, too: their trials share no images.
-The numbers of images and their scaling make no other data set. Fewer test images are the first of the same ones, and
-estimate the same accuracy; the number of training images is a setting like any other.
+One split and a split for each seed are different data, too: their trials share no images. Other numbers of images, or
+another scaling, don't make another data set. Fewer test images are the first of the same ones, and estimate the same
+accuracy; the number of training images is a setting like any other.
 """
 
 
@@ -81,8 +81,7 @@ def compare_arms(
             over, seed by seed. Default: all.
 
     Raises:
-        InputError: an unknown or unmeasured metric, a baseline that is no arm, a threshold that is no accuracy, or a
-            key that is no grid key.
+        InputError: an unknown or unmeasured metric, an unknown arm or grid key, or a threshold that isn't an accuracy.
     """
     _check_threshold(threshold)
     metric, arms = choose_metric(study.trials, metric), study.arms
@@ -122,7 +121,7 @@ def compare_arms(
 
 
 def _check_threshold(threshold: float) -> None:
-    """Refuse a threshold that is no accuracy."""
+    """Refuse a threshold that isn't an accuracy."""
     if not 0 <= threshold <= 1:
         share = f"; {threshold:g} % is {threshold / 100:g}" if 1 < threshold <= 100 else ""
         raise InputError(f"threshold {threshold:g}: expected an accuracy from 0 to 1{share}")
@@ -147,7 +146,7 @@ def _choose_baseline(arms: Sequence[str], wanted: str | None) -> str:
 
 
 def arm_rows(paired: pd.DataFrame, keys: Sequence[str], baseline: str, metric: str) -> Iterator[ArmRow]:
-    """Yield a row for each arm and grid point by some keys, over which other keys are averaged, seed by seed."""
+    """Yield a row for each arm and each point of some grid keys; the other keys are averaged over, seed by seed."""
     points = grid_points(paired, keys)
     for place, cell in cells(paired, point_numbers(paired, keys)):
         yield _arm_row(cell, points[place], baseline, metric)
@@ -210,7 +209,7 @@ def _by_unit(trials: Any, column: str) -> np.ndarray:
 
 
 def _step_cost(pairs: Any) -> float | None:
-    """Return how much longer a step takes than the baseline's; None where either was timed for too short."""
+    """Return how many times as long a step takes as the baseline's; None if either was timed for too short."""
     sides = (("seconds", "training"), ("partner_seconds", "partner_training"))
     timed = min(np.nansum(_once(pairs, training)[name]) for name, training in sides)
     return _median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]) if timed >= TIMED else None
@@ -254,7 +253,7 @@ WAYS = ("running", "population", "batch")
 
 
 def evaluation_rows(study: Study, keys: Sequence[str], baseline: str) -> Iterator[EvaluationRow]:
-    """Yield a row for each arm and grid point by some keys that the probe mode_gap was taken of."""
+    """Yield a row for each arm and each point of some grid keys at which the probe mode_gap was taken."""
     measured = _mode_gaps(study, keys)
     if measured.empty:
         return
@@ -319,7 +318,8 @@ def _along(paired: pd.DataFrame, axis: str) -> NDArray[np.bool_]:
 
     These points are those with the most values that every arm tried there; points with fewer, and values that weren't
     tried at all of them, are left out. So are arms that tried only one value. Settings that only change together (in
-    zip, or from run to run) have no axis: no trial lies along it. Nor does a trial on which the setting has no effect.
+    zip, or from run to run) have no axis: no trial lies along it. A trial on which the setting has no effect doesn't
+    lie along it, either.
 
     `at` is the value of the axis, and `others` the number of the point of the other settings.
     """

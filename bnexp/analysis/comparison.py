@@ -11,12 +11,12 @@ Point = dict[str, Any]
 
 
 EVERYWHERE = "all"
-"""In place of a value in a row that is over all values."""
+"""Replaces the value in a row over all values."""
 
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm at one grid point, or over several; None is what can't be known or, at the baseline, doesn't apply."""
+    """One arm at one grid point, or over several. None: it can't be known or, at the baseline, doesn't apply."""
 
     point: Point
     arm: str
@@ -177,7 +177,7 @@ class RobustnessRow:
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """One arm at one grid point, the same weights evaluated in three ways: the last that the probe mode_gap found."""
+    """One arm at one grid point, its weights evaluated in three ways when the probe mode_gap was last taken."""
 
     point: Point
     arm: str
@@ -204,7 +204,7 @@ class EvaluationRow:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """The pairs of one arm at hand, and how many a study needs; None is what can't be known, or needs far too many.
+    """The pairs that one arm has, and how many a study needs. None: it can't be known, or far too many are needed.
 
     `low` and `high` belong to the ends of the 95 % interval of the standard deviation.
     """

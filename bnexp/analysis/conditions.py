@@ -1,8 +1,8 @@
 """Under which conditions the trials of several runs are comparable.
 
-A condition is a grid point of a run: all settings but what the arms change. A trial belongs to the condition that it
-was trained under, and to one of another run wherever it would have been the very same training: the arm `none` doesn't
-depend on the momentum of the running averages. Trials under one condition are pairs.
+A condition is a grid point of a run: all settings except those that the arms change. A trial belongs to the condition
+that it was trained under, and to one of another run wherever it would have been the very same training: the arm `none`
+doesn't depend on the momentum of the running averages. Trials under one condition are pairs.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ REWRITTEN = {meaning.of for meaning in MEANINGS}
 CONDITIONAL = {key for rule in NO_EFFECT for key in rule.about}
 """Keys that have no effect on some trainings."""
 RELIED_ON = {key for meaning in MEANINGS for key in meaning.relies_on}
-"""Keys that other settings are worked out from, even where they have no effect themselves."""
+"""Keys from which other settings are computed, even if they have no effect themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Condition:
         """Every setting by its dotted key, as written."""
         try:
             found = dict(leaves(with_changes(self.base, self.point)))
-        except ValueError:  # what an arm makes good
+        except ValueError:  # an arm may make them valid
             found = dict(leaves(self.base))
         arguments = {key: value for key, value in self.point.items() if below(key, "model.arguments")}
         return found | arguments  # which aren't settings of bnexp
@@ -72,7 +72,7 @@ class Cell:
         return self.condition.training(self.changes) or {}
 
     def same_arm(self, other: "Cell") -> bool:
-        """Tell whether two arms come to the same where one of them is at home.
+        """Tell whether two arms have the same settings under the conditions of one of them.
 
         A setting that only one of them decides must be the same for both in their own runs, and swept in neither.
         """
@@ -89,7 +89,7 @@ class Cell:
         return mine == theirs and any(first and first == second for first, second in trainings)
 
     def depends_on(self, key: str, value: Any) -> bool:
-        """Tell whether they would be other trainings with another value of a setting."""
+        """Tell whether they would train differently with another value of a setting."""
         if value == self.condition.settings.get(key) or self.sets(key):
             return False
         if key in REWRITTEN and (key in self.training or key in RELIED_ON):
@@ -124,7 +124,7 @@ class Alignment:
     homes: Mapping[Cell, Sequence[Condition]]
     """The conditions of each cell."""
     spare: Mapping[Cell, Sequence[Condition]]
-    """Conditions under which it can stand in where its arm is missing."""
+    """Conditions under which it can replace its arm if that is missing."""
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ class Alignment:
         return list({repr(value): value for each in cells for value in [each.condition.settings[key]]}.values())
 
     def _depends_on(self, run: int, key: str, value: Any) -> bool:
-        """Tell whether any trial of a run would be another one with another value of a setting."""
+        """Tell whether any trial of a run would train differently with another value of a setting."""
         return any(each.depends_on(key, value) for each in self.cells[run])
 
 
@@ -194,7 +194,7 @@ def align(
     for condition in reversed(common):  # of two that can stand in for each other the first is kept
         if any(other in kept for other in common[condition]):
             kept.remove(condition)
-    # Some may have had but such that are gone now.
+    # Some conditions may only have had cells that are gone now.
     kept |= {condition for condition, others in common.items() if condition not in kept and kept.isdisjoint(others)}
     homes, spare = {}, {}
     for cell, conditions in fitting.items():

@@ -20,13 +20,16 @@ from bnexp.store.files import READ_ONLY
 
 
 def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return the warnings that a better experiment would avoid: none that tuning, looks or patience always bring."""
+    """Return the warnings that a better experiment would avoid.
+
+    Tuning, looks and patience always cause one each, which are left out.
+    """
     always = [*_tuned(study), *_looked(comparison), *_stopped(study, comparison)]
     return tuple(line for line in comparison.warnings if line not in always)
 
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return a line for everything that could mislead; none where nothing does."""
+    """Return a line for everything that could mislead."""
     found = (
         _few(comparison),
         _halved(study) or chain(imbalance(comparison), _unpaired(study, comparison)),
@@ -84,7 +87,7 @@ def _few(comparison: Comparison) -> Iterator[str]:
 
 
 def _halved(study: Study) -> list[str]:
-    """Return a line if this is a search that stopped trials early: what they lack is then no accident."""
+    """Return a line if this is a search that stopped trials early: then it is intended that they lack records."""
     stopped = _trained(study, study.trials["outcome"] == STOPPED)
     if stopped.empty:
         return []
@@ -100,7 +103,7 @@ MOST_NAMED = 3
 
 
 def imbalance(comparison: Comparison) -> Iterator[str]:
-    """Yield a line for all that is left out so that means, and choices, are over the same."""
+    """Yield a line for all that is left out so that means and choices are over the same seeds and points."""
     if sets := comparison.data_sets:
         yield (
             f"data sets: there are {len(sets)} ({listed(sets)}), so nothing is averaged over all grid points, and "
@@ -216,7 +219,7 @@ def _budget(train: TrainSettings) -> dict[str, object]:
 
 def _biases(study: Study) -> Iterator[str]:
     models = {study.label(arm): study.settings[arm].model for arm in study.arms}
-    # Subtracting a mean right behind a layer takes its bias out again.
+    # Subtracting a mean right after a layer removes the layer's bias.
     before = [arm for arm, model in models.items() if model.norm.spec.cancels_bias and model.norm.placement == "before"]
     kept = [arm for arm in before if models[arm].bias is True]
     if kept and len(kept) < len(before):
@@ -240,8 +243,8 @@ UNSUITED: dict[str, dict[str, str]] = {
 }
 """By activation: the schemes that don't suit it, and what does instead.
 
-A tanh works with all of them, and a deep sigmoid with none. Orthogonal weights suit every activation, and the size of
-normal ones is for the user to say.
+A tanh works with all of them, a deep sigmoid with none. Orthogonal weights suit every activation, and the user decides
+about the scale of normal ones.
 """
 SHALLOW = 2
 """Hidden layers in which a factor of √2 does little."""
@@ -259,7 +262,7 @@ def _initial_weights(study: Study, comparison: Comparison) -> Iterator[str]:
     if not study.configs:
         return
     models = [settings.model for settings in trial_settings(study, DECISIVE)]
-    asked = {  # whoever sweeps or tunes the initial weights asks about them
+    asked = {  # sweeping or tuning the initial weights is a question about them
         run: any(below(key, "model.init") for key in (*config.swept, *config.tune.options))
         for run, config in study.configs.items()
     }
@@ -326,9 +329,9 @@ def _edges(study: Study, comparison: Comparison) -> Iterator[str]:
 
 
 LAG = 0.05
-"""A larger share of their start left in running averages is warned about."""
+"""If a larger share of their start is left in running averages, there is a warning."""
 GAP = 0.01
-"""A larger difference in accuracy between running averages and population statistics is warned about."""
+"""If running averages and population statistics differ more in accuracy, there is a warning."""
 
 
 def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[EvaluationRow] = ()) -> Iterator[str]:

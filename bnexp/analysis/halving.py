@@ -16,11 +16,11 @@ def behind(config: ExperimentConfig, comparison: int, trials: pd.DataFrame, curv
     """Return the numbers of the trials that a comparison of `config.halving` stops, all seeds of a combination.
 
     An arm's combinations at a grid point are compared among themselves by their mean validation accuracy over the
-    seeds, after the epochs of the comparison; trials that ended before, diverged, count with their last. A combination
-    with failed trials comes after all others. Of equal ones the smaller goes on, by the first setting, then by the
-    second, and so on.
+    seeds, after the epochs of the comparison; trials that diverged and ended before count with their last accuracy. A
+    combination with failed trials comes after all others. Of equal combinations the smaller goes on, by the first
+    setting, then by the second, and so on.
 
-    The answer stays the same after trials were stopped, so an interrupted run comes to the same decisions.
+    The answer is the same after trials were stopped, so an interrupted run makes the same decisions.
 
     Args:
         config: the search.
@@ -50,5 +50,5 @@ def behind(config: ExperimentConfig, comparison: int, trials: pd.DataFrame, curv
 
 
 def _order(values: Sequence[Any]) -> tuple[tuple[bool, Any], ...]:
-    """Return what sorts combinations of values in ascending order, words after numbers."""
+    """Return a sort key for combinations of values, ascending, words after numbers."""
     return tuple((False, value) if is_number(value) else (True, str(value)) for value in values)

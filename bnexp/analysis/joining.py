@@ -45,7 +45,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     names = [run.path.name if folders.count(run.path.name) == 1 else str(run.path) for run in finished]
     configs = [run.config for run in finished]
     arms = arm_names(names, configs)
-    # What an accuracy is the best of depends on when it was recorded, and where training would have been stopped.
+    # The best accuracy depends on when accuracies were recorded, and on where training would have been stopped.
     early = [EARLY_STOP] if "early_stop" in metric else []
     alignment = align(configs, arms, [RECORDS, *early] if early or "best" in metric else [])
     labels = _labels(configs, arms)
@@ -191,8 +191,8 @@ def _under(trials: pd.DataFrame, stands: Sequence[tuple[int, Condition]], alignm
 def _who_stays(stands: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:
     """Return for each row which row stays of all that have the same values in the key columns.
 
-    One that finished stays before one that didn't. Then the newest format decides, since `diverged` means there what
-    it means today, and then the order.
+    A finished row is preferred to one that isn't. Then the newest format is preferred, since `diverged` has today's
+    meaning there. Then the first row is.
     """
     order = np.lexsort((-formats, ~stands["outcome"].isin(FINISHED)))
     by_rank = stands.iloc[order].assign(row=order)
@@ -211,7 +211,7 @@ def _why_left_out(stands: pd.DataFrame, formats: np.ndarray, stays: np.ndarray) 
 
 
 def _stand_ins(stands: pd.DataFrame, cells: Sequence[Cell], alignment: Alignment) -> Iterator[tuple[int, Condition]]:
-    """Yield finished trials for conditions that have their seed but lack their arm, though it fits."""
+    """Yield finished trials for conditions that have their seed but lack their arm, although the arm fits."""
     seeds = stands.groupby("condition", sort=False)["seed"].agg(set).to_dict()
     there = set(stands[["condition", "arm", "seed"]].itertuples(index=False, name=None))
     finished = stands[stands["outcome"].isin(FINISHED)]

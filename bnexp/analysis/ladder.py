@@ -11,7 +11,7 @@ from bnexp.config.norm import NormSettings
 FEWEST_ARMS = 4
 """Between two arms and the baseline there is nothing to sort."""
 FREE = {"placement", "addition", "input", "momentum", "eps", "statistics", "steps", "recurrent"}
-"""Settings that may have any value in whole batch normalization."""
+"""Settings that may have any value in plain batch normalization."""
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p")
 """Fields that a rung takes over from both comparisons."""
 

@@ -17,7 +17,7 @@ from bnexp.analysis.study import Study
 from bnexp.store.checkpoints import KeptImages
 
 MOST_SHOWN, FEW_ARMS = 16, 2
-"""Images shown for each arm and direction; half as many where more arms than these stand beside the baseline."""
+"""Images shown for each arm and direction; half as many with more arms than this besides the baseline."""
 
 Classes = NDArray[np.integer[Any]]
 """Numbers of classes."""
@@ -77,7 +77,7 @@ class Disagreement:
     def between_seeds(self) -> float | None:
         """Images that the baseline gets wrong with one seed and right with another: mean over ordered pairs of seeds.
 
-        As many differ without any other arm, by training again. None with one seed.
+        So many images differ by retraining alone, without any other arm. None with one seed.
         """
         if self.seeds < 2:
             return None
@@ -107,7 +107,7 @@ class Disagreement:
 
     @property
     def _excess(self) -> NDArray[np.int64]:
-        """For each image, the seeds in which the arm is wrong, less those in which the baseline is."""
+        """For each image, the number of seeds in which the arm is wrong, minus the number in which the baseline is."""
         return np.asarray(self._wrong.sum(0) - self._partner_wrong.sum(0))
 
     def _count(self, images_SN: NDArray[np.bool_]) -> Interval:

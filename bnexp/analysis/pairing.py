@@ -32,7 +32,7 @@ INACTIVE = "inactive"
 IDENTITY = "identity"
 """Column whose values are equal for trials of an arm that train the same but for their seeds."""
 PARTNERS = ("value", "epoch", "seconds", "seconds_per_step", "training")
-"""Columns whose values of the baseline's trial stand beside a trial's own."""
+"""Columns that each trial's row repeats from its partner in the baseline."""
 
 
 def pair_trials(study: Study, *, baseline: str, metric: str, threshold: float = 0.9) -> pd.DataFrame:
@@ -144,16 +144,15 @@ def _validation(trials: pd.DataFrame, last: pd.DataFrame, column: str | None) ->
 
 
 FOR_A_SPREAD = 2
-"""Seeds that an interval takes."""
+"""Seeds that an interval needs."""
 
 
 def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np.bool_]:
-    """Mark the trials that a balanced mean takes: of the seeds that have a trial at every place.
+    """Mark the trials that a balanced mean uses: those of the seeds that have a trial at every place.
 
-    A seed that lacks a place would pull the mean towards the places that it has. Where too few seeds have all places,
-    the place with the fewest seeds is left out (the last of several), and so on until enough seeds have all the rest.
-
-    A seed is at a place once at most, and `fewest` seeds are enough where a place has as many.
+    A seed that lacks a place would pull the mean towards the places that it has. If too few seeds have all places, the
+    place with the fewest seeds is left out (the last of several), and so on until enough seeds have all the rest. A
+    seed is at a place at most once. `fewest` seeds are enough if a place has that many.
     """
     _, place = np.unique(places, return_inverse=True)
     _, seed = np.unique(seeds, return_inverse=True)
@@ -171,7 +170,7 @@ def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np
 
 
 def balanced(trials: Any, place: str = "point") -> Any:
-    """Return the trials that a balanced mean takes, of a frame or a record array; `place` names their grid points."""
+    """Return the trials that a balanced mean uses, from a frame or a record array; `place` names their grid points."""
     return trials[complete(trials[place], trials["seed"], FOR_A_SPREAD)]
 
 
@@ -215,7 +214,7 @@ def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, A
 def better(treated: Values, partners: Values, *, lower: bool) -> int | None:
     """Count the pairs in which the arm did better than the baseline; a tie is no win; if lower, less is better.
 
-    What isn't finite is worse than any number, and two such values are a tie. None where every pair is such a tie.
+    A value that isn't finite is worse than any number, and two of them are a tie. None if every pair is such a tie.
     """
     samples = (np.asarray(values, dtype=float) for values in (treated, partners))
     ours, theirs = (np.where(np.abs(sample) <= LARGEST, sample, inf if lower else -inf) for sample in samples)

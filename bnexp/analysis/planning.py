@@ -1,7 +1,7 @@
-"""Planning: how many seeds an interval or a test needs, judged by the pairs at hand.
+"""Planning: how many seeds an interval or a test needs, judged by the pairs so far.
 
-The spread of the differences is itself estimated, from few pairs most of the time. So whatever follows from it comes
-with a range: from both ends of the 95 % interval of the standard deviation.
+The spread of the differences is itself an estimate, usually from few pairs. So every result comes with a range, from
+the two ends of the 95 % interval of the standard deviation.
 """
 
 from bisect import bisect_left
@@ -20,7 +20,7 @@ POWER = 0.8
 POWER_QUANTILE = 0.8416212335729143
 """The 80 % quantile of the normal distribution."""
 MOST_SEEDS = 100_000
-"""Nobody trains more; a plan that needs more gives no number."""
+"""The most seeds that anyone would train; a plan that needs more gives no number."""
 
 
 def with_plan(comparison: Comparison, width: float, difference: float | None = None) -> Comparison:
@@ -115,7 +115,7 @@ def deviation_interval(deviation: float, pairs: int) -> tuple[float, float]:
 
 
 def power_of(effect: float, pairs: int) -> float:
-    """Return how often n pairs settle a true difference of so many standard deviations: the power of the paired t test.
+    """Return how often n pairs settle a true difference, in standard deviations: the power of the paired t test.
 
     By the noncentral t distribution (Cohen 1988, Statistical Power Analysis, chapter 2); an interval on the wrong side
     of 0 doesn't count. 0 below six pairs, where the exact sign-flip test can't settle anything.
@@ -136,7 +136,7 @@ def seeds_for(width: float) -> int | None:
 
 
 def seeds_to_settle(effect: float) -> int | None:
-    """Return the fewest pairs that settle a true difference of so many standard deviations in 4 of 5 studies."""
+    """Return the fewest pairs that settle a true difference, in standard deviations, in 4 of 5 studies."""
     return _fewest(lambda pairs: power_of(effect, pairs) >= POWER, FEWEST_SEEDS)
 
 
@@ -147,7 +147,7 @@ def _fewest(enough: Callable[[int], bool], fewest: int) -> int | None:
 
 
 def outlook(seeds: int, unit: str = "seeds") -> str:
-    """Say what so many seeds, or tunings, can and can't tell, before anything is trained."""
+    """Say what a number of seeds, or tunings, can and can't tell, before anything is trained."""
     if seeds < FEWEST_SEEDS:
         p = f"the smallest possible p is {2 / 2**seeds:.2g}" if seeds > 1 else "one seed shows no spread"
         more = "tune.studies" if unit == "tunings" else "seeds"

@@ -62,7 +62,7 @@ def study_of(
 def one_by_one(
     comparisons: Sequence[Sequence[RunRecord]], make: Callable[[Sequence[RunRecord]], T], warn: Callable[[str], None]
 ) -> list[T]:
-    """Return what a function makes of runs that are compared with each other; what it fails for is warned about.
+    """Return what a function makes of each comparison of runs; warn of those for which it fails.
 
     Raises:
         InputError: nothing can be made of any.
@@ -266,9 +266,9 @@ SMALL_IS_GOOD = (
     "seconds_per_epoch",
     "step_cost",
 )
-"""Columns of which the smallest comes first."""
+"""Columns that are sorted with the smallest first."""
 OF_THE_METRIC = ("mean", "low", "high", "difference", "difference_low", "difference_high", "effect", "survivors_mean")
-"""Columns that go the way of the metric: the smallest loss comes first, the largest accuracy."""
+"""Columns that are sorted like the metric: the smallest loss first, or the largest accuracy."""
 
 
 def ordered(comparison: Comparison, sort: str | None, top: int | None) -> Comparison:
@@ -289,7 +289,7 @@ def ordered(comparison: Comparison, sort: str | None, top: int | None) -> Compar
     def rank(row: ArmRow) -> tuple[bool, float, str]:
         value: Any = row.point[column] if column in row.point else getattr(row, column)
         if value is None:
-            # The baseline's loss may not be finite, and the arm's is: that is the best difference.
+            # If the baseline's loss isn't finite and the arm's is, that is the best difference.
             best = column == "difference" and row.pairs and row.mean is not None
             return not best, -inf, ""
         return (False, float(value) * (1 if upwards else -1), "") if is_number(value) else (False, 0.0, str(value))

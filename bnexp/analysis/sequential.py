@@ -29,7 +29,7 @@ STUDIES = 200_000
 
 @lru_cache
 def critical_values(looks: tuple[int, ...], most: int) -> tuple[float, ...]:
-    """Return what |t| has to exceed at each look, in place of Student's quantile.
+    """Return what |t| has to exceed at each look, instead of Student's quantile.
 
     The t statistics of normal differences at all looks have one joint distribution, whatever the mean and the spread
     are. It is simulated, the same on every call: at each look the value is chosen so that the share of studies that
@@ -50,7 +50,7 @@ def critical_values(looks: tuple[int, ...], most: int) -> tuple[float, ...]:
         critical = float(np.partition(t, -spend)[-spend])
         crossed += int((t >= critical).sum())
         left = t < critical
-        total, squares = np.where(left, total, 0), np.where(left, squares, np.inf)  # those never cross again
+        total, squares = np.where(left, total, 0), np.where(left, squares, np.inf)  # none crosses twice
         found.append(critical)
     return tuple(found)
 
@@ -110,8 +110,8 @@ def sequential_row(arm: str, gains: np.ndarray, comparison: Comparison, plan: Mo
 def valid_interval(values: np.ndarray, looks: Sequence[int], most: int, bounds: Bounds) -> Interval:
     """Return the mean of paired differences and its interval that is valid at every look, cut at the bounds.
 
-    Differences that are all alike have no spread to judge by. Their interval has no width where so many could hardly
-    agree by chance: where an exact sign-flip test spends no more than the error up to this look; else it has no ends.
+    Differences that are all alike have no spread to judge by. Their interval has no width if so many could hardly agree
+    by chance: if an exact sign-flip test spends no more than the error up to this look. Otherwise it has no ends.
 
     Args:
         values: the differences.
@@ -150,9 +150,9 @@ def looks_outlook(plan: MoreSeeds) -> str:
 
 
 def out_of_reach(comparison: Comparison) -> Iterator[str]:
-    """Yield a line for each arm whose interval the seeds that there are at most won't narrow to `until`.
+    """Yield a line for each arm whose interval even the most seeds won't narrow to `until`.
 
-    Only the first look tells how much the differences vary, so no experiment can be refused for that.
+    Only the first look tells how much the differences vary, so no experiment can be refused beforehand for that.
     """
     for row in comparison.sequence:
         width, until = row.final_half_width, row.until
@@ -171,13 +171,13 @@ def out_of_reach(comparison: Comparison) -> Iterator[str]:
 
 
 def looks_so_far(plan: MoreSeeds, pairs: int) -> tuple[int, ...]:
-    """Return the numbers of pairs at the looks up to now; the last is what there is, even where a seed failed."""
+    """Return the numbers of pairs at the looks so far; the last is the actual number, even if a seed failed."""
     before = [look for look in plan.looks if 2 <= look < pairs]
     return (*before, pairs) if pairs > 1 else ()
 
 
 def next_look(config: ExperimentConfig, comparison: Comparison) -> ExperimentConfig | None:
-    """Return the experiment at its next look; None where it adds no seeds, has decided, or has all of them."""
+    """Return the experiment at its next look; None if it adds no seeds, has decided, or has all seeds."""
     plan = config.more_seeds
     if not plan or all(row.decided for row in comparison.sequence):
         return None

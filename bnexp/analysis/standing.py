@@ -19,7 +19,7 @@ class Standing(StrEnum):
     wins = "wins"
     """The 95 % interval excludes 0, and the exact p is at most SETTLED."""
     ahead = "is ahead (not settled)"
-    """One of the two alone says so."""
+    """Only one of the two says so."""
     even = "shows no difference"
     behind = "is behind (not settled)"
     loses = "loses"
@@ -38,11 +38,11 @@ class Standing(StrEnum):
 
 
 Difference = ArmRow | Overall | BestRow | EvaluationRow | SequentialRow
-"""Rows that say of pairs how large their difference is, and how sure."""
+"""Rows that say how large the difference over pairs is, and how certain."""
 
 
 def standing(row: Difference, *, lower: bool) -> Standing:
-    """Return how an arm stands; if lower, less is better, as of a loss."""
+    """Return how an arm stands; with `lower`, less is better, as for a loss."""
     if row.difference is None or row.difference_low is None or row.difference_high is None:
         return Standing.unknown
     apart = not row.difference_low <= 0 <= row.difference_high
@@ -93,7 +93,7 @@ def headline(comparison: Comparison) -> str:
 def best_overall(comparison: Comparison) -> Overall | None:
     """Return the row of the arm with the best difference over all grid points; None where none has finished.
 
-    The baseline's own row only where there is no other, and an arm that diverged everywhere only beside such arms.
+    The baseline's own row is taken only if there is no other, and an arm that diverged everywhere only if all arms did.
     """
 
     def key(row: Overall) -> tuple[bool, bool, float]:
@@ -124,7 +124,7 @@ def ended_badly(comparison: Comparison) -> str:
 
 
 def gain(row: Overall, comparison: Comparison) -> float:
-    """Return how much better an arm did than the baseline; infinitely, where one of them alone is finite."""
+    """Return how much better an arm did than the baseline; infinity if only one of them is finite."""
     if row.difference is None:
         return inf if row.mean is not None else -inf
     return -row.difference if lower_is_better(comparison.metric) else row.difference

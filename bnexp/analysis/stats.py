@@ -23,7 +23,7 @@ UNBOUNDED: Bounds = (-inf, inf)
 ROUNDING = 1e-10
 """Smaller relative differences are rounding errors. Accuracies are multiples of 1/N and means of such."""
 LARGEST = 1e150
-"""Values beyond it count as not finite: their squares would be."""
+"""Values beyond it count as not finite, since their squares wouldn't be."""
 
 NORMAL_QUANTILE = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
@@ -31,7 +31,7 @@ NORMAL_QUANTILE = 1.959963984540054
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval, or that for one more value; no ends for a single value."""
+    """A mean and its 95 % interval, or the interval for one more value; no ends for a single value."""
 
     mean: float | None
     low: float | None
@@ -41,7 +41,7 @@ class Interval:
 def mean_interval(values: Values, bounds: Bounds = UNBOUNDED) -> Interval:
     """Return the mean of independent values and its 95 % Student t interval, cut at the values' bounds.
 
-    The true mean lies within the bounds, so the cut interval holds it as often as the whole one.
+    The true mean lies within the bounds, so the cut interval contains it as often as the whole one.
     """
     return _t_interval(values, bounds, lambda n: 1.0)
 
@@ -90,13 +90,13 @@ def t_quantile(freedom: int) -> float:
 
 
 def was_cut(interval: Interval, bounds: Bounds) -> bool:
-    """Tell whether an end of an interval was beyond the bounds, so that the t interval can't be meant literally."""
+    """Tell whether an interval was cut at the bounds, so that the t interval can't be taken literally."""
     mean, low, high = interval.mean, interval.low, interval.high
     return mean is not None and (low == bounds[0] < mean or mean < bounds[1] == high)
 
 
 def differences(treated: Values, baseline: Values) -> NDArray[np.float64]:
-    """Return treated - baseline, pair by pair: 0 where they are equal but for rounding.
+    """Return treated - baseline, pair by pair: 0 where they are equal except for rounding.
 
     Equal means, summed in another order, may differ in the last digit, and that must not become a win in every seed.
     """
@@ -113,7 +113,7 @@ def all_finite(values: NDArray[np.float64]) -> bool:
 
 
 def is_constant(values: NDArray[np.float64]) -> bool:
-    """Tell whether values, one at least, are all equal but for rounding."""
+    """Tell whether values, at least one, are all equal except for rounding."""
     return float(values.std()) <= ROUNDING * float(np.abs(values).max())
 
 
@@ -182,7 +182,7 @@ EXACT_PAIRS = 100
 """Up to this many pairs all sign assignments are counted; beyond, p is an estimate from random ones."""
 SIGN_FLIP_RESAMPLES = 9_999
 MOST_SUMS = 2**16
-"""Distinct sums of half the pairs that are kept apart; more than that are put on a grid of as many."""
+"""Up to so many distinct sums of half the pairs are kept apart; more are put on a grid of this size."""
 
 Counted = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Sums in ascending order, and how many sign assignments give each."""
@@ -267,9 +267,9 @@ def censored_median(times: Values) -> float | None:
 def restricted_mean(times: Values, budgets: Values) -> float | None:
     """Return the mean of min(time, budget), where NaN, a trial that never got there, takes its whole budget.
 
-    The restricted mean survival time: with one budget for all it is the area under the share of trials that
-    are not there yet (Royston & Parmar 2013, doi:10.1186/1471-2288-13-152). None without trials, or where neither
-    a time nor a budget is known.
+    This is the restricted mean survival time. With one budget for all, it is the area under the curve of the share of
+    trials that are not there yet (Royston & Parmar 2013, doi:10.1186/1471-2288-13-152). None without trials, or where
+    neither a time nor a budget is known.
     """
     times, budgets = np.asarray(times, dtype=float), np.asarray(budgets, dtype=float)
     mean = float(np.fmin(times, budgets).mean()) if times.size else np.nan

@@ -25,7 +25,7 @@ METRICS = {
     "test_accuracy_at_early_stop": "test_accuracy",
     "final_train_loss": "train_accuracy",
 }
-"""Every metric, with the accuracy in curves.csv that is held against the threshold beside it."""
+"""Every metric, with the accuracy in curves.csv that is compared with the threshold."""
 
 
 def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
@@ -46,9 +46,9 @@ def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
 
 
 def chosen_by(metric: str) -> str | None:
-    """Return what chooses a grid point that is then measured by the metric: of validation images, and of its kind.
+    """Return the metric that chooses a grid point, which this one then measures: of its kind, on validation images.
 
-    None for a metric of the validation images: what they have chosen, they can't measure.
+    None for a metric of the validation images: they can't measure what they have chosen.
     """
     choosers = {
         "final_test_accuracy": "final_val_accuracy",
@@ -112,7 +112,7 @@ ABOVE_CHANCE = 0.02
 
 @dataclass(frozen=True)
 class Chance:
-    """The accuracy of guessing, and the margin above it from which on a network counts as trained."""
+    """The accuracy of guessing, and the margin above it beyond which a network counts as trained."""
 
     accuracy: float
     margin: float = ABOVE_CHANCE
@@ -181,12 +181,12 @@ class Study:
     records: Mapping[str, RunRecord] = field(default_factory=dict)
     """Every run by the folder's name, for what is read only where it is wanted: predictions and images."""
     chosen_by: tuple[str, ...] = ()
-    """Columns of results by which trials were chosen: what is left is no fair sample."""
+    """Columns of results by which trials were filtered: those that are left are not a fair sample."""
     tuning: tuple[str, ...] = ()
     """What to know of the choices, one text for each run that tuned; see tuning_caveat."""
     tunings: int = 0
-    """Tuning studies by which the seeds are grouped: the seed s belongs to study s modulo this; 0 where each seed
-    stands for itself. Of runs with several numbers it is their greatest common divisor."""
+    """The number of tuning studies: seed s belongs to study s modulo this number. 0 if each seed stands for itself. If
+    runs have different numbers, it is their greatest common divisor."""
     at_edges: tuple[tuple[str, str, Any], ...] = ()
     """Arm, key and value of what a tuning chose that is an end of what it tried."""
     differs: tuple[str, ...] = ()
@@ -209,7 +209,7 @@ class Study:
 
 
 def units(study: Study, seeds: Any) -> Any:
-    """Return what each of some seeds counts as: itself, or its tuning study, whose seeds depend on each other."""
+    """Return the unit of each seed: the seed itself, or its tuning study, whose seeds depend on each other."""
     return seeds % study.tunings if study.tunings else seeds
 
 

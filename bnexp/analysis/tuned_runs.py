@@ -19,7 +19,7 @@ from bnexp.store.reader import RunRecord, finished_run
 def with_tuning(comparison: Comparison, study: Study) -> Comparison:
     """Return the comparison with the tuning curves of its arms, and which of them need fewer tries than others.
 
-    They are of every run that tuned and whose search is still there, at the arms and grid points of the study.
+    There are curves for every run that tuned and whose search is still there, at the arms and grid points of the study.
     """
     rows, leads = list[TuningRow](), list[TuningLead]()
     for here in _tunings(study):
@@ -44,7 +44,7 @@ def _tunings(study: Study) -> Iterator[list[Tuning]]:
     names = arm_names(list(study.configs), list(study.configs.values()))
     keys = dict.fromkeys(key for config in study.configs.values() if config.tuned for key in config.swept)
     for (run, config), arms in zip(study.configs.items(), names, strict=True):
-        whole = config.tuned and not config.tune.halve  # tries that were stopped say little of what they would reach
+        whole = config.tuned and not config.tune.halve  # stopped tries say little about what they would have reached
         records = [_finished(path) for path in _search_paths(study, run)] if whole else []
         there = [record for record in records if record]
         tried: dict[tuple[str, str], list[Tried]] = {}
@@ -65,12 +65,12 @@ def _points(study: Study, run: str) -> list[Point]:
 
 
 def _search_paths(study: Study, run: str) -> list[Path]:
-    """Return the folders of the runs in which the arms of another one tried their settings."""
+    """Return the folders of the runs in which the arms of a run tried their settings."""
     return [study.records[run].path.parent / run_name(search) for search in searches(study.configs[run])]
 
 
 def _finished(path: Path) -> RunRecord | None:
-    """Return the run in a folder; None where it isn't there as it was."""
+    """Return the run in a folder; None if it isn't there, or has changed."""
     try:
         return finished_run(path)
     except InputError:  # of another format
@@ -86,7 +86,7 @@ def _accuracies(search: Search) -> Tried:
 
 
 def _leads(tunings: Sequence[Tuning], baseline: str) -> Iterator[TuningLead]:
-    """Yield for each arm whether it needs fewer tries than the baseline, or the baseline fewer than it."""
+    """Yield for each arm which needs fewer tries, the arm or the baseline, if either does."""
     for base in (tuning for tuning in tunings if tuning.arm == baseline):
         for other in (tuning for tuning in tunings if tuning.arm != baseline):
             yield from filter(None, (tuning_lead(other, base), tuning_lead(base, other)))

@@ -1,9 +1,9 @@
 """Tuning curves: how good the best of 1, 2, 4, … tries is, from the settings that a tuning tried.
 
-Had an arm been given n tries in place of N, it would have tried some n of its N settings. The mean over all such sets
-is the unbiased estimate of the expected best of n tries (Dodge et al. 2019, arXiv:1909.03004; unbiased: Tang et al.
-2020, arXiv:2004.14503). The best is always the one on validation images; its accuracy on test images is then that of
-this setting, and never the best one on them.
+With n tries instead of N, an arm would have tried some n of its N settings. The mean over all such sets is the unbiased
+estimate of the expected best of n tries (Dodge et al. 2019, arXiv:1909.03004; unbiased: Tang et al. 2020,
+arXiv:2004.14503). The best setting is always the one on validation images. Its test accuracy is reported, never the
+best test accuracy.
 """
 
 from bisect import bisect_left
@@ -18,9 +18,9 @@ from bnexp.analysis.stats import ROUNDING, t_quantile
 from bnexp.config.sweep import Point
 
 TAIL = 0.025
-"""Share of the searches that end below the band, at most, and of those that end above it."""
+"""The largest share of searches that end below the band, and above it."""
 DIGITS = 12
-"""Accuracies that agree in so many digits are equal: they are means of multiples of 1/N."""
+"""Accuracies that agree in this many digits are equal: they are means of multiples of 1/N."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TuningRow:
 
 @dataclass(frozen=True)
 class TuningLead:
-    """One arm reaches with fewer tries what another reaches with its last, and not by the noise of the tuning seeds."""
+    """One arm reaches with fewer tries what another reaches with all, and not by the noise of the tuning seeds."""
 
     run: str
     point: Point
@@ -155,9 +155,9 @@ def _error(studies: tuple[Tried, ...], weights: Float[np.ndarray, " N"]) -> floa
 
 
 def tuning_lead(tuning: Tuning, other: Tuning) -> TuningLead | None:
-    """Return how many tries an arm needs for what another reaches with its last; None where that is no fewer.
+    """Return how many tries an arm needs for what another reaches with all its tries; None if not fewer.
 
-    None, too, where that could be the noise of the tuning seeds: the difference has to exceed the t interval's margin,
+    None, too, if that could be the noise of the tuning seeds: the difference has to exceed the t interval's margin,
     with as many degrees of freedom as two settings have.
     """
     goal = tuning_row(other, other.settings)
