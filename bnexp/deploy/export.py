@@ -40,13 +40,13 @@ from bnexp.training.numerics import dtype_of, numerics
 
 MODULE, ONNX = "model.py", "model.onnx"
 MARK = "Written by bnexp export."
-"""In every module; one that has it may be overwritten."""
+"""A mark in every module; a file that has it may be overwritten."""
 INPUT, OUTPUT = "images", "logits"
 CPU = torch.device("cpu")
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
-"""Largest difference between logits, relative to the largest logit, that adding up in another order explains."""
+"""Largest difference between logits, relative to the largest logit, that another order of summation explains."""
 CHECKED, BATCH = 1000, 100
-"""Images that are compared at most, and at a time."""
+"""The most images that are compared, and how many at a time."""
 
 Forward = Callable[[Real[Tensor, "B C H W"]], Float[Tensor, "B L"]]
 
@@ -127,7 +127,7 @@ def plain_network(run: RunRecord, number: int) -> nn.Sequential:
 def export_trial(
     run: RunRecord, number: int, folder: Path | None = None, *, fold: bool = False, onnx: bool = False
 ) -> Exported:
-    """Write one trial into a folder (default: export/trial-NNN in the run folder), once what is written was checked.
+    """Write one trial into a folder (default: export/trial-NNN in the run folder) after checking the files.
 
     With `fold` its norm layers are folded into the weights beside them, and the default folder's name ends in -folded.
     Where ONNX can't be written, or gives other logits, the other files are kept, and `failed` has the reason.
@@ -200,7 +200,7 @@ class _Export:
 
     @cached_property
     def images(self) -> tuple[str, Real[Tensor, "N C H W"], Int64[Tensor, " N"]]:
-        """Test images, or training images where there are none: their number in words, they, their labels."""
+        """Test images, or training images if there are none: their number in words, the images, the labels."""
         shape = self.data.shape
         splits = read(self.settings.data).splits(shape)  # as in the files, which a data set may no longer have
         kind, split = ("test", splits["test"]) if shape.test else ("training", splits["train"])
@@ -316,7 +316,7 @@ def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
 def write_onnx(network: nn.Module, image: tuple[int, int, int], path: Path) -> None:
     """Write a network that takes `images`, float32 (B, C, H, W) for any B, and returns `logits`, as one file."""
     disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the exporter talks much, and raises where it fails
+    logging.disable(logging.WARNING)  # the exporter prints much, and raises if it fails
     try:
         with warnings.catch_warnings(action="ignore"):
             torch.onnx.export(

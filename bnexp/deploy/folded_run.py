@@ -25,7 +25,7 @@ TIMED_IMAGES = 256
 """Training images that are handed to the networks while they are timed."""
 
 Say = Callable[[str], None]
-"""Told about what takes long, before it does."""
+"""Is told beforehand what will take long."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FoldedRun:
 
     @property
     def inexact(self) -> list[int]:
-        """Trials whose folded network differs by more than rounding explains, which is a fault of bnexp."""
+        """Trials whose folded network differs by more than rounding explains: a fault of bnexp."""
         return [each.trial.number for each in self.trials if each.proof and not each.proof.exact]
 
     def tables(self) -> list[Table]:
@@ -77,7 +77,7 @@ class FoldedRun:
 def fold_run(
     run: RunRecord, wanted: Sequence[int] | None, device: torch.device, *, timing: bool, say: Say = lambda text: None
 ) -> FoldedRun:
-    """Fold the norm layers of finished trials away, prove that nothing else has changed, and time the difference.
+    """Fold away the norm layers of finished trials, check that nothing else has changed, and time the difference.
 
     Nothing is written. `wanted` are the numbers of the trials; None takes all that have weights. With `timing`, one
     trial of each set of layers is timed. Compiling takes a while, so `say` gets a line before each.

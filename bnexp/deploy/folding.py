@@ -1,11 +1,11 @@
-"""A trial without its norm layers, and the proof on images that nothing else has changed.
+"""A trial without its norm layers, and a check on images that nothing else has changed.
 
 In evaluation, norms over the batch are fixed affine maps, which can be folded into the weights beside them.
 
-Behind a layer with weights, A (W x + b) + t is (A W) x + (A b + t) (Jacob et al. 2018, arXiv:1712.05877, section
-3.2). Ahead of one, W (A x + t) + b is (W A) x + (W t + b), but not where zeros are padded in between: they don't get
-the t. Time steps share their weights, so what differs from step to step can't be folded into them. Everything is
-folded, or nothing is.
+After a layer with weights, A (W x + b) + t is (A W) x + (A b + t) (Jacob et al. 2018, arXiv:1712.05877, section 3.2).
+Before one, W (A x + t) + b is (W A) x + (W t + b), but not if zeros are padded in between: t isn't added to them. Time
+steps share their weights, so what differs from step to step can't be folded into them. Everything is folded, or nothing
+is.
 
 Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of flattened images.
 """
@@ -51,7 +51,7 @@ class Unfoldable(ValueError):  # noqa: N818 (no fault, an answer)
 def folded(network: nn.Module) -> nn.Sequential:
     """Return a copy of one trial's network in evaluation mode, as `to_torch` does, without its norm layers.
 
-    The new weights are worked out in float64, and rounded to the type of the old.
+    The new weights are computed in float64, and rounded to the type of the old.
 
     Raises:
         Unfoldable: one of the norm layers can't be folded exactly, or there is none.
@@ -68,7 +68,7 @@ def folded(network: nn.Module) -> nn.Sequential:
 
 
 def _own_folded(networks: OwnNetworks) -> nn.Module:
-    """Return the module of the user's own class without the norm layers right behind layers with weights."""
+    """Return the module of the user's own class without the norm layers right after layers with weights."""
     (network,), dtype = networks.to_torch(), next(networks.parameters()).dtype
     seen = networks.seen_plain(network)
     norms = seen.of((*NORM_LAYERS, *OTHER_NORMS, OverFeatures))
@@ -97,7 +97,7 @@ def _own_folded(networks: OwnNetworks) -> nn.Module:
 
 
 def _without_norms(layers: Sequence[nn.Module], norms: Mapping[nn.Module, str]) -> list[nn.Module]:
-    """Return the layers of a plain network with weights that do what the norm layers, given with their names, did."""
+    """Return the layers of a plain network, with weights that also do what the named norm layers did."""
     kept: list[nn.Module] = []
     for place, layer in enumerate(layers):
         if isinstance(layer, Residual):
@@ -143,7 +143,7 @@ def _affine(norm: nn.Module) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]
 
 
 def _target(following: Iterable[nn.Module], matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> Weights:
-    """Return the layer that a map can be moved into, past layers that it may change places with."""
+    """Return the layer that a map can be moved into, past layers that it commutes with."""
     for layer in following:
         match layer:
             case nn.Linear():
@@ -159,7 +159,7 @@ def _target(following: Iterable[nn.Module], matrix_CC: Float[Tensor, "C C"], shi
                         "max pooling comes next, and a negative γ, or mixed channels, change which number is largest"
                     )
             case nn.Flatten() | nn.Unflatten() | ImageRowsAsSteps() | nn.AdaptiveAvgPool2d():
-                pass  # means of what is mapped are mapped means
+                pass  # the mean of mapped values is the mapped mean
             case Recurrent():
                 raise Unfoldable("the rows of an image share the next layer's weights, and it differs from row to row")
             case Residual():
@@ -170,7 +170,7 @@ def _target(following: Iterable[nn.Module], matrix_CC: Float[Tensor, "C C"], shi
 
 
 def _fold_back(layer: Weights, matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> None:
-    """Let a layer do what the map behind it does."""
+    """Let a layer do the work of the map after it."""
     weight_OI = layer.weight.flatten(1)
     bias_O = weight_OI.new_zeros(len(weight_OI)) if layer.bias is None else layer.bias
     layer.bias = nn.Parameter(matrix_CC @ bias_O + shift_C)
@@ -178,7 +178,7 @@ def _fold_back(layer: Weights, matrix_CC: Float[Tensor, "C C"], shift_C: Float[T
 
 
 def _fold_ahead(layer: Weights, matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> None:
-    """Let a layer do what the map ahead of it does."""
+    """Let a layer do the work of the map before it."""
     weight_OCP = layer.weight.reshape(len(layer.weight), len(shift_C), -1)
     if shift_C.any():
         shift_O = torch.einsum("ocp,c->o", weight_OCP, shift_C)
@@ -192,7 +192,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Difference:
-    """Between the logits of two networks, over images and classes; NaN where one of them is."""
+    """Largest difference between the logits of two networks, over images and classes; NaN if one of them is."""
 
     largest: float
     logit: float
@@ -214,11 +214,11 @@ class Proof:
     """A network's answers to images before and after it was folded."""
 
     split: str
-    """Which images: test; where there are none, val; where there are none either, train."""
+    """Which images: test, else val, else train."""
     images: int
     float64: Difference
     float32: Difference
-    """Both networks in float32; the new weights are worked out in float64 all the same."""
+    """Both networks in float32; the new weights are computed in float64 nevertheless."""
     accuracy: tuple[float, float]
     """Before and after, in the precision of the run."""
     same: float
@@ -245,7 +245,7 @@ class FoldedTrial:
 
 @torch.no_grad()
 def fold_trial(trained: TrainedTrial, data: Dataset, device: torch.device) -> FoldedTrial:
-    """Fold one trial's norm layers into the weights beside them, and compare what both networks say of images."""
+    """Fold one trial's norm layers into the weights beside them, and compare both networks on images."""
     parameters = _numbers(trained.network(data.shape, device))
     try:
         return FoldedTrial(trained.trial, parameters, _prove(trained, data, device))

@@ -13,7 +13,7 @@ from bnexp.nn.own.networks import OwnNetworks
 from bnexp.nn.plain_layers import InTurn, hang_behind, put
 
 WEIGHTS = "weights.safetensors"
-"""The file beside it that its numbers come from."""
+"""The file beside it that holds its weights."""
 
 CODE = "network"
 """The folder beside it with the files of a network of the user's own."""
@@ -66,7 +66,7 @@ def model_source(network: nn.Sequential, about: str, shape: DataShape, code: Own
         changes = [*_changes(code.as_written(), network[1])]
         used |= {part for part in (put, hang_behind, InTurn) if part.__name__ in "".join(changes)}
         lines = [made, *changes, f"return nn.Sequential({_call(network[0])}, network)"]
-    # In the order of their definitions: some take others.
+    # In the order of their definitions: some use others.
     own = [part for part in vars(plain_layers).values() if callable(part) and part in used]
     return _MODULE.format(
         about=about.replace("\\", r"\\").replace('"', r"\""),

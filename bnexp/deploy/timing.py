@@ -1,4 +1,4 @@
-"""Times measured in turn, so that what else the machine does falls on all alike."""
+"""Times measured in turn, so that the machine's other work affects all of them equally."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ WARM_UP = 3
 BATCHES = 1, 256
 """Images at a time."""
 MOST_ROUNDS, SECONDS, LEAST_ROUNDS = 101, 2.0, 5
-"""Rounds in which networks are timed: fewer where they take so many seconds together, but at least …"""
+"""Rounds in which networks are timed: fewer if they take this many seconds in all, but at least …"""
 
 Act = Callable[[], object]
 
@@ -24,7 +24,7 @@ Act = Callable[[], object]
 def in_turn(
     acts: Sequence[Act], rounds: int, times: int = 1, most_seconds: float = float("inf"), least_rounds: int = 1
 ) -> list[list[float]]:
-    """Return for each act the seconds that it takes in each round, where it is done so many times in a row.
+    """Return for each act the seconds that it takes in each round, in which it is done several times in a row.
 
     Every other round goes through them in the opposite order. No round begins after `most_seconds`, unless fewer than
     `least_rounds` are done.
@@ -61,7 +61,7 @@ class Timing:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as fast the second network is."""
+        """How many times as fast as the first the second network is."""
         return self.before / self.after if self.before and self.after else None
 
 
@@ -69,19 +69,19 @@ class Timing:
 def timings(before: nn.Module, after: nn.Module, images_BCHW: Float[Tensor, "B C H W"], macs: int) -> Iterator[Timing]:
     """Yield how long batches of 1 and of 256 images take in networks in evaluation mode, as they are and compiled.
 
-    The inputs are repeated where a batch takes more. With few multiply-accumulates for one image one thread computes,
+    The inputs are repeated where a batch takes more. If an image takes few multiply-accumulates, one thread computes,
     as in training.
     """
     for batch in BATCHES:
         x_BCHW = images_BCHW[torch.arange(batch, device=images_BCHW.device) % len(images_BCHW)]
         with threads(batch * macs, x_BCHW.device):
             eager = Timing(batch, False, *_medians([before, after], x_BCHW))
-            # Otherwise torch counts what it compiled for other networks, and gives up after eight of them.
+            # Otherwise torch counts compilations for earlier networks, too, and gives up after eight of them.
             torch.compiler.reset()
             try:
                 compiled = [torch.compile(each, dynamic=False) for each in (before, after)]
                 timing = Timing(batch, True, *_medians(compiled, x_BCHW))
-            except Exception as error:  # whatever the compiler lacks here
+            except Exception as error:  # whatever the compiler lacks on this machine
                 timing = Timing(batch, True, None, None, f"{type(error).__name__}: {error}".partition("\n")[0])
         yield from (eager, timing)
 

@@ -1,4 +1,4 @@
-"""Trying a device: every check in every precision, and what came of it."""
+"""Trying a device: every check in every precision, and the results."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Check:
     column: str
     """Its name over a column of the screen."""
     run: Callable[[torch.device, TrainSettings], Deviations]
-    """Yields how far each quantity is off; nothing where the device has no such thing."""
+    """Yields how far each quantity is off; nothing if the device can't do this."""
 
 
 CHECKS = (
@@ -68,7 +68,7 @@ def examine(device: torch.device, precisions: Collection[str] = tuple(PRECISIONS
 
 
 def outcome(check: Check, device: torch.device, precision: str) -> Finding:
-    """Return what comes of a check."""
+    """Return the result of a check."""
 
     def found(share: float | None, wrong: str = "") -> Finding:
         where = f"{device}, {precision}, {check.name}: "
@@ -90,12 +90,12 @@ def outcome(check: Check, device: torch.device, precision: str) -> Finding:
 
 @cache
 def faults(device: torch.device, precision: str) -> Sequence[str]:
-    """Return what is wrong with a device in a precision; it is tried once in a process."""
+    """Return what is wrong with a device in a precision; a process tries it only once."""
     return [each.wrong for each in examine(device, [precision]) if each.wrong]
 
 
 def refuse_faulty(device: torch.device, precisions: Collection[str]) -> None:
-    """Do nothing where a device computes what it should.
+    """Do nothing if a device computes what it should.
 
     Raises:
         InputError: it doesn't; the message names everything that is wrong.

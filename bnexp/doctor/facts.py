@@ -80,7 +80,7 @@ def _versions() -> Mapping[str, str | None]:
 
 
 def _driver() -> str | None:
-    """Ask NVIDIA's own tool, since torch doesn't tell."""
+    """Ask NVIDIA's own tool, since torch doesn't know."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, check=True, timeout=10, text=True)

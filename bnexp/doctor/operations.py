@@ -1,8 +1,9 @@
 """What networks are made of, on a device, beside the same in float64: norm layers, a convolution and a product.
 
-Norms are held against bnexp.reference: layer and group norm normalise columns, too, only of other numbers. Sums of
-products are held against torch on the CPU. Numbers have mean 1 and deviation 1, from which every sound way to a
-variance is a good one (Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115); ε is large enough to be missed.
+Norms are compared with bnexp.reference: layer and group norm also normalise columns, which only hold other numbers.
+Sums of products are compared with torch on the CPU. Numbers have mean 1 and deviation 1, from which every sound way to
+a variance is a good one (Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115); ε is large enough to be
+missed.
 
 Shapes: G groups of g features; N numbers that are normalised together, in D columns.
 """
@@ -40,20 +41,20 @@ TILE = 32
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a quantity is off where that is most beside what is allowed."""
+    """How far a quantity is off, at the number that is furthest off relative to what is allowed."""
 
     quantity: str
     error: float
     allowed: float
     share: float
-    """The part of what is allowed that the error takes; above 1 something is wrong."""
+    """The error as a share of what is allowed; above 1 something is wrong."""
 
 
 Deviations = Iterator[Deviation]
 
 
 def worst(quantity: str, found: Tensor, exact: Array, allowed: Array) -> Deviation:
-    """Compare a quantity as a device has it with what it should be."""
+    """Compare a quantity from a device with what it should be."""
     error, allowed = np.broadcast_arrays(abs(found.detach().cpu().double().numpy() - exact), allowed)
     with np.errstate(divide="ignore"):
         share = np.where(error == 0, 0.0, error / np.where(error == 0, 1.0, allowed))
@@ -69,7 +70,7 @@ def numbers(seed: int, *shape: int, like: torch.dtype = torch.float32) -> Float6
 
 
 def _activations(train: TrainSettings) -> torch.dtype:
-    """Return the type in which a layer gets what another has computed."""
+    """Return the type in which a layer gets the output of another."""
     return torch.bfloat16 if train.precision == "bf16" else torch.float32
 
 
@@ -162,7 +163,8 @@ def _allowed(case: _NormCase, precision: Precision) -> Mapping[str, Rounded]:
     mean, variance = _moments(x, case.over)
     inverse = (variance + EPS).inverse_root()
     y = gamma * ((x - mean) * inverse).kept(precision) + beta
-    # The statistics are put away for the backward pass like activations: torch's layer norm without γ does so on a CPU.
+    # The statistics are kept for the backward pass in the type of activations: torch's layer norm without γ does so on
+    # a CPU.
     mean, inverse = mean.kept(precision), inverse.kept(precision)
     normalised = ((x - mean) * inverse).kept(precision)
     d = (gamma * dy).kept(precision)
@@ -181,7 +183,7 @@ def _moments(x: Rounded, over: tuple[int, ...]) -> tuple[Rounded, Rounded]:
 
 
 def running_statistics(device: torch.device, train: TrainSettings) -> Deviations:
-    """Check what batch norm remembers of a batch, and what evaluation makes of it."""
+    """Check the running statistics of batch norm after a batch, and the evaluation that uses them."""
     convention = reference.Convention(kept=1 - MOMENTUM, unbiased=True, first_variance=1.0, eps=EPS)
     for layout, side in SIDES.items():
         case = _NormCase("batch", side, device, train)
@@ -223,7 +225,8 @@ def _products(
 ) -> Deviations:
     """Check a layer whose output and gradients are sums of products, given what it does to x, W and b.
 
-    With magnitudes for its numbers it tells those of the terms of each sum, and with ones how many there are.
+    With the magnitudes of its numbers as inputs, it gives the sums of the terms' magnitudes; with ones, the numbers of
+    terms.
     """
     state = {name: numbers(seed, *each.shape) for seed, (name, each) in enumerate(layer.named_parameters(), start=2)}
     layer.load_state_dict(state)

@@ -1,9 +1,9 @@
 """How far rounding alone may take a device's numbers from the exact ones.
 
-A running error analysis: every operation passes on the errors of what it takes and adds its own (Higham 2002, Accuracy
-and Stability of Numerical Algorithms, 2nd edition, section 3.3). A sum of n terms may be off by γ = (n − 1)ε/(1 − (n −
-1)ε) times the sum of their magnitudes, in whatever order they are added (section 4.2). Tensor cores take factors of
-fewer digits and add up in float32 (Blanchard et al. 2020, doi:10.1137/19M1289546).
+A running error analysis: every operation passes on the errors of its inputs and adds its own (Higham 2002, Accuracy and
+Stability of Numerical Algorithms, 2nd edition, section 3.3). A sum of n terms may be off by γ = (n − 1)ε/(1 − (n − 1)ε)
+times the sum of their magnitudes, in whatever order they are added (section 4.2). Tensor cores take factors of fewer
+digits and add up in float32 (Blanchard et al. 2020, doi:10.1137/19M1289546).
 
 ε is one unit in the last place, twice the unit roundoff: tensor cores cut digits off where others round to the nearest
 number (Fasi et al. 2021, doi:10.7717/peerj-cs.330).
@@ -50,7 +50,7 @@ def sum_error(terms: int | Array) -> float | Array:
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """Exact numbers, and by how much a device that computes them in float32 may be off."""
+    """Exact numbers, and how far off a device may be that computes them in float32."""
 
     exact: Array
     error: Array = field(default_factory=lambda: np.zeros(()))
@@ -86,7 +86,7 @@ class Rounded:
         return Rounded(exact, (1 + INVERSE_ROOT * SUMS) / np.sqrt(self.exact - self.error) - exact)
 
     def kept(self, precision: Precision) -> "Rounded":
-        """Return the numbers after they were put away as activations."""
+        """Return the numbers after they were stored as activations."""
         return Rounded(self.exact, self.error + precision.results * (abs(self.exact) + self.error))
 
 

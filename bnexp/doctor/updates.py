@@ -1,4 +1,4 @@
-"""Whole updates of a small group on a device: made twice they are equal, and a graph repeats what was launched."""
+"""Whole updates of a small group on a device: repeated, they are equal, and a graph repeats what was launched."""
 
 from collections.abc import Callable, Iterator
 
@@ -29,10 +29,10 @@ def repeats(device: torch.device, train: TrainSettings) -> Iterator[Deviation]:
 
 
 def graph(device: torch.device, train: TrainSettings) -> Iterator[Deviation]:
-    """Check that a graph does what its updates do when they are launched one by one; nothing where there is none.
+    """Check that a graph does what its updates do when they are launched one by one; nothing if there is no graph.
 
-    A library may take another way in a graph, so what counts is whether half the digits agree: a graph that reads a
-    wrong batch or rate changes the first.
+    A library may choose other kernels in a graph, so half the digits have to agree: a graph that reads a wrong batch or
+    rate changes the first digits.
     """
     if graphs.graphed(_group(train).settings.model, device):
         rounding = PRECISIONS[train.precision].results ** 0.5

@@ -49,15 +49,15 @@ def choose_devices(name: str) -> tuple[torch.device, ...]:
 
 
 TRIED_FIRST = ("mps",)
-"""Devices that are tried as bnexp doctor does before anything is loaded onto them: bnexp has never run there."""
+"""Devices on which bnexp has never run: bnexp doctor's checks are made before anything is loaded onto them."""
 NO_FLOAT64 = ("mps",)
 
 
 def check_float64(device: torch.device, *users: str) -> None:
-    """Do nothing where a device has float64, or nobody needs it.
+    """Do nothing if a device has float64, or nobody needs it.
 
     Raises:
-        InputError: it hasn't; the message names what computes in float64.
+        InputError: it doesn't; the message names what computes in float64.
     """
     if users and device.type in NO_FLOAT64:
         names = ", ".join(dict.fromkeys(users))
@@ -72,7 +72,7 @@ initialized" where its handle found no room."""
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Tell whether memory ran out, in this error or in one that it hides: a capture that breaks off raises its own."""
+    """Tell whether memory ran out, in this error or in one that it hides: an interrupted capture raises its own."""
     if error is None:
         return False
     said = isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))
@@ -81,7 +81,7 @@ def out_of_memory(error: BaseException | None) -> bool:
 
 
 def release_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Free the memory that nothing refers to any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -106,7 +106,7 @@ def load_data(groups: Sequence[TrialGroup], device: torch.device) -> Datasets:
 
         refuse_faulty(device, precisions)
     wanted = {data_key(group): group.settings for group in groups}
-    # What is scaled in float64 can be told once it is there.
+    # Only loaded data tell whether they are scaled in float64.
     first = torch.device("cpu") if device.type in NO_FLOAT64 else device
     found = {key: load(each.data, first, dtype_of(each.train.precision)) for key, each in wanted.items()}
     scaled = [wanted[key].data for key, data in found.items() if data.normalization.once]
@@ -115,7 +115,7 @@ def load_data(groups: Sequence[TrialGroup], device: torch.device) -> Datasets:
 
 
 def described(groups: Sequence[TrialGroup]) -> Callable[[TrialGroup], DataShape]:
-    """Return what tells the sizes of each group's data, which are read only where nothing else tells them.
+    """Return a function that tells the sizes of each group's data; files are read only if nothing else tells them.
 
     Raises:
         InputError: a data set can't be had as asked for.

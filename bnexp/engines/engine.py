@@ -33,13 +33,12 @@ class Engine(Protocol):
     def schedule(
         self, groups: Sequence[TrialGroup], shape_of: "ShapeOf", probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
-        """Cut groups so that they fit, and put them into the order in which they train.
+        """Cut groups so that they fit, and sort them into the order in which they train.
 
         Args:
-            groups: trials of one shape each.
-            shape_of: what a group trains on.
-            probes: that are taken while they train.
-            begun: whether they have been trained in before, so that results depend on their cut in the last bits.
+            groups: trials of one shape each. shape_of: what a group trains on. probes: that are taken while they train.
+            begun: whether training in these groups has begun, so that the last bits of results depend on how they are
+            cut.
 
         Raises:
             InputError: one trial alone doesn't fit.
@@ -67,7 +66,7 @@ NO_CLUSTER = "ray start --head starts a cluster; one that asks for a token takes
 
 
 def check_device(name: str) -> str:
-    """Return the name of a device as it is, whether this machine has it or not.
+    """Return the name of a device unchanged, whether or not this machine has it.
 
     Raises:
         InputError: no device is called so.
@@ -90,10 +89,10 @@ class EngineChoice:
     gpus_per_group: float | None = None
 
     def check(self) -> None:
-        """Refuse what can be refused before anything is loaded.
+        """Refuse bad options before anything is loaded.
 
         Raises:
-            InputError: no such engine or device, Ray is not installed, or options that don't go with the engine.
+            InputError: no such engine or device, Ray is not installed, or options that are for another engine.
         """
         check_device(self.device)
         if self.engine not in ENGINES:

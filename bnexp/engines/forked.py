@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """Yield the results of independent work, in the order of the items; what an item raises is raised here.
+    """Yield the results of independent work, in the order of the items; an error of an item is raised here.
 
     Args:
         work: workers inherit it with the data that it holds, so these are neither sent nor copied.

@@ -15,7 +15,7 @@ from bnexp.training.estimate import footprint
 from bnexp.training.work import Demand
 
 USABLE = 0.85
-"""Share of the free memory that is planned with: allocators leave gaps, and other programs grow."""
+"""Share of the free memory that plans use: allocators leave gaps, and other programs grow."""
 
 ShapeOf = Callable[[TrialGroup], DataShape]
 
@@ -56,7 +56,7 @@ SLACK = 0.1
 """Cutting stops once the last worker ends at most this much later than an even share, as a share of the time: trials
 that train together share work, so that every further cut costs time on all workers together."""
 SAME = 0.01
-"""A gain that is not worth a cut, as a share of the time."""
+"""A gain too small to be worth a cut, as a share of the time."""
 
 
 CostOf = Callable[[TrialGroup], Demand]
@@ -68,10 +68,9 @@ def balance(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> list
     """Cut groups as little as it takes to keep all workers busy to the end, and put the longest first.
 
     The longest group that waits goes to the first worker that is free (Graham 1969, longest processing time first).
-    Groups are cut into parts of one size. Where the parts that come last are too few for all workers, those are cut
-    again.
-    What counts is the time until the last worker is done and, since other programs want the cores too, the mean time
-    that workers are busy, which grows where parts share less work than the whole.
+    Groups are cut into parts of one size. If the last parts are too few for all workers, these are cut again. What
+    counts is the time until the last worker is done and, since other programs want the cores too, the mean time that
+    workers are busy, which grows where parts share less work than the whole.
 
     Args:
         groups: trials of one shape each.
@@ -130,13 +129,13 @@ def _timed(pieces: Iterable[tuple[int, TrialGroup]], costs: Sequence[Demand]) ->
 
 
 def _end_and_busy(pieces: Sequence[Piece], workers: int) -> tuple[float, float]:
-    """Return when the last worker is done, and how long workers are busy in the mean."""
+    """Return when the last worker is done, and how long workers are busy on average."""
     times = [time for time, _, _ in pieces]
     return makespan(times, workers), sum(times) / workers
 
 
 def _last_cut(pieces: Sequence[Piece], costs: Sequence[Demand], workers: int) -> list[Piece]:
-    """Return the pieces with those cut that come last, if they are too few for all workers to have one."""
+    """Return the pieces, with the last ones cut if they are too few for all workers to have one."""
     last = len(pieces) % workers
     whole, few = pieces[: len(pieces) - last], pieces[len(pieces) - last :]
     each = -(-workers // max(last, 1))
@@ -145,7 +144,7 @@ def _last_cut(pieces: Sequence[Piece], costs: Sequence[Demand], workers: int) ->
 
 
 def _cut(group: TrialGroup, beyond: int) -> tuple[TrialGroup, ...]:
-    """Return the group in the fewest parts that are more than so many."""
+    """Return the group in the fewest parts that exceed a number."""
     # The larger the parts may be, the fewer they are.
     size = bisect(range(1, len(group.trials)), -beyond - 1, key=lambda size: -len(parts(group, size)))
     return parts(group, size)

@@ -7,8 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 HELD_SHARE, SAVED_SHARE = 0.005, 0.02
-"""Shares of the time that go at most into copies of the state, held for an interruption, and into checkpoints, however
-often they are asked for."""
+"""The largest shares of the time that may go into copies of the state, held for an interruption, and into checkpoints,
+however often they are asked for."""
 
 
 class Throttle:
@@ -19,7 +19,7 @@ class Throttle:
         self._last, self._took = time.monotonic(), 0.0
 
     def due(self, others: int = 0) -> bool:
-        """Tell whether it is time, with so many others that take turns within the same share."""
+        """Tell whether it is due, with this many others that take turns within the same share."""
         return time.monotonic() - self._last >= max(self._every, (1 + others) * self._took / self._share)
 
     def run(self, work: Callable[[], T]) -> T:
@@ -31,5 +31,5 @@ class Throttle:
         return result
 
     def charge(self, seconds: float) -> None:
-        """Count so many more seconds to the last call: what follows from it elsewhere."""
+        """Add seconds to the last call: the time that its consequences took elsewhere."""
         self._took += seconds

@@ -31,7 +31,7 @@ class _Variant(RunningNorm):
         return self.in_training(x)
 
     def in_training(self, x: Float[Tensor, "_ D *places"]) -> Float[Tensor, "_ D *places"]:
-        """Normalise by the statistics of the batch, of which the running ones learn."""
+        """Normalise by the statistics of the batch, and update the running ones."""
         raise NotImplementedError
 
     def in_evaluation(self) -> PerChannel:
@@ -101,8 +101,8 @@ def _mean(x: Float[Tensor, "_ D *places"]) -> Float[Tensor, " D"]:
 class Renorm(_Variant):
     """γ (r (x − μ_B) / σ_B + d) + β with the batch's mean μ_B and deviation σ_B = √(σ²_B + ε).
 
-    r = σ_B / σ and d = (μ_B − μ) / σ with the running μ and σ, so that a batch is normalised as evaluation would, as
-    far as the limits let them: r stays within 1/r_max and r_max, d within ±d_max. No gradient passes through r and d.
+    r = σ_B / σ and d = (μ_B − μ) / σ with the running μ and σ: a batch is normalised as in evaluation, as far as the
+    limits permit. r stays within 1/r_max and r_max, d within ±d_max. No gradient passes through r and d.
 
     Attributes:
         running_mean: (K, C), starting at 0.
@@ -131,7 +131,7 @@ class Renorm(_Variant):
         self.limit(1.0, 0.0)
 
     def limit(self, r_max: float | Float[Tensor, ""], d_max: float | Float[Tensor, ""]) -> None:
-        """Put other limits in force."""
+        """Set the limits."""
         self.limits[..., 0] = r_max
         self.limits[..., 1] = d_max
 
@@ -143,9 +143,9 @@ class Renorm(_Variant):
         return F.batch_norm(x, None, None, gamma_D * r_D, shift_D, training=True, eps=self.eps)
 
     def _corrections(self, x: Float[Tensor, "_ D *places"]) -> PerChannel:
-        """Return r and d, and let the running statistics learn of the batch."""
+        """Return r and d, and update the running statistics with the batch."""
         mean_D, var_D = self.gamma.new_zeros(2, x.shape[1])
-        # With a momentum of 1 the statistics of this batch alone are left in its arguments.
+        # With a momentum of 1, the arguments end up as the statistics of this batch alone.
         F.batch_norm(x, mean_D, var_D, training=True, momentum=1.0, eps=self.eps)
         samples = x.numel() // x.shape[1]
         std_D = (var_D * ((samples - 1) / samples) + self.eps).sqrt()
@@ -163,7 +163,7 @@ class Renorm(_Variant):
 
 
 class Relaxation:
-    """Sets the limits of a network's renorm layers, update by update; does nothing where there are none.
+    """Sets the limits of a network's renorm layers, update by update; does nothing if there are none.
 
     Args:
         network: the K networks of a group.
@@ -176,7 +176,7 @@ class Relaxation:
         self._settings, (self._start, *self._ends) = settings, settings.relaxed_at(updates)
 
     def __call__(self, step: Int[Tensor, ""]) -> None:
-        """Put the limits of an update in force: they grow evenly from those of batch norm to those of the settings."""
+        """Set the limits of an update: they grow linearly from those of batch norm to those of the settings."""
         if not self._norms:
             return
         since = step.to(self._norms[0].limits.dtype) - self._start

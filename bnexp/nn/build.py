@@ -1,4 +1,4 @@
-"""From the settings of K trials to their network, initialised and in place on the device."""
+"""From the settings of K trials to their network, initialised, on the device."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -65,9 +65,9 @@ def weight_layers(network: nn.Module) -> list[Any]:
 def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[int]) -> None:
     """Set the weights of every linear layer and convolution; trial k gets the draws of seeds[k] shaped by inits[k].
 
-    Layers are counted from the input, each with a stream of its own, so that networks of different
-    depth share their first layers. Biases are 0. In a network of the user's own the scheme as_written leaves what its
-    code draws, times the scale.
+    Layers are counted from the input, each with a stream of its own, so that networks of different depth share their
+    first layers. Biases are 0. In the user's own network the scheme as_written keeps what its code draws, times the
+    scale.
     """
     if isinstance(model, OwnNetworks):
         model.draw_weights(seeds)
@@ -116,7 +116,8 @@ def build(
 
     The settings are equal in everything that shapes the computation, and equal seeds stand side by side.
     """
-    # All weights of many trials are too much to hand over. A user's own code may make numbers of its own at first.
+    # All weights of many trials are too much to copy to the device. A user's own code may first make numbers of its
+    # own.
     with device if device.type == "cuda" and models[0].source is None else nullcontext():
         network = skeleton(models, image, classes, draws, dtype)
     initialize(network, [model.init for model in models], seeds)

@@ -24,7 +24,8 @@ class Clipping:
     norm_global_K1: Float[Tensor, "K 1"] | None
     adaptive_K1: Float[Tensor, "K 1"] | None
     units: Sequence[Float[Tensor, "K _ _"] | None]
-    """The parameters with a row for each unit, for adaptive clipping; None: of the output layer, which it leaves."""
+    """The parameters with a row for each unit, for adaptive clipping; None for the output layer, which isn't
+    clipped."""
 
     @classmethod
     def of(cls, settings: Sequence[ClipSettings], network: nn.Module) -> "Clipping":
@@ -43,8 +44,8 @@ class Clipping:
     def __call__(self, gradient: Matrices) -> Matrices:
         """Return the gradient clipped by value, then by each tensor's norm, then by the global norm; or adaptively.
 
-        An infinite component is clamped like any large one. What has no finite norm can't be shrunk to one: it becomes
-        NaN, so that the trial diverges, and doesn't stand still on a gradient of zero.
+        An infinite component is clamped like any large one. A gradient without a finite norm can't be scaled to one: it
+        becomes NaN, so that the trial diverges instead of standing still on a gradient of zero.
         """
         if self.value_K1 is not None:
             gradient = [grad_KP.clamp(-self.value_K1, self.value_K1) for grad_KP in gradient]
@@ -89,6 +90,6 @@ def _adapted(
     norm_KU = torch.linalg.vector_norm(grad_KUI, dim=2)
     most_KU = limit_K1 * torch.linalg.vector_norm(theta_KUI, dim=2).clamp(min=ADAPTIVE_EPS)
     factor_KU = torch.where(norm_KU.isinf(), torch.nan, most_KU / norm_KU)
-    # Of a trial without a limit nothing is larger than infinity.
+    # Without a limit, nothing is larger than infinity.
     factor_KU = torch.where(norm_KU > most_KU, factor_KU, 1.0)
     return (grad_KUI * factor_KU[..., None]).flatten(1)

@@ -54,8 +54,8 @@ class Convolutional(nn.Module):
 class VGG(Convolutional):
     """3×3 convolutions in stages of equal size, halved in between, then one linear layer.
 
-    The classifier is that of networks for 32×32 pixels: the last stage is averaged over the places that are left (one),
-    and there are no hidden fully connected layers.
+    The classifier is that for images of 32×32 pixels: the last stage is averaged over the remaining places (one), and
+    there are no hidden fully connected layers.
     """
 
     def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
@@ -97,7 +97,7 @@ def _block(factory: LayerFactory, features: int, channels: int) -> ResidualBlock
 
 
 def _padded(x_BDHW: Float[Tensor, "B D H W"], features: int, channels: int) -> Float[Tensor, "B E h w"]:
-    """Return every second pixel, with channels of zeros behind each trial's own."""
+    """Return every second pixel, with channels of zeros after each trial's own."""
     halved_BKCHW = x_BDHW[:, :, ::2, ::2].unflatten(1, (-1, features))
     padded_BDHW = F.pad(halved_BKCHW, (0, 0, 0, 0, 0, channels - features)).flatten(1, 2)
     return padded_BDHW.contiguous(memory_format=torch.channels_last)

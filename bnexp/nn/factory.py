@@ -25,7 +25,7 @@ Steps = Iterable[tuple[str, nn.Module]]
 class LayerFactory:
     """Makes the layers of K trials.
 
-    Whatever the arm, layers, activations and dropout keep their places: a norm layer is put in between or left out.
+    Layers, activations and dropout have the same places in every arm: a norm layer is put in between or left out.
     """
 
     models: Sequence[ModelSettings]
@@ -45,11 +45,11 @@ class LayerFactory:
 
     @property
     def fixup(self) -> bool:
-        """True if learned scalars take the place of biases."""
+        """True if learned scalars replace biases."""
         return self.model.init.scheme == "fixup"
 
     def linear(self, features: int, units: int, *, norm_next: bool = False) -> Linear:
-        """Return a hidden fully connected layer; `norm_next`: a norm place comes next, wherever others stand."""
+        """Return a hidden fully connected layer; `norm_next`: a norm place comes next, whatever the placement."""
         bias = self.model.has_bias(norm_next=norm_next)
         return Linear(self.trials, features, units, bias=bias, weights=self.model.weights)
 
@@ -126,15 +126,15 @@ LAYERS_PER_BRANCH = 2
 
 Weights = Linear | Conv2d
 Joined = Float[Tensor, "K B C"] | Float[Tensor, "B E h w"]
-"""Output of a block: activations, in images perhaps of other channels and sides."""
+"""Output of a block: activations, for images perhaps with other numbers of channels and pixels."""
 
 
 class ResidualBlock(nn.Module):
     """Two layers and a way around them.
 
     The first, made of the given weights, is like any hidden layer. The weights of the second are made by `like`, which
-    is `factory.linear` or `factory.conv`. Its norm layer stands before the addition, where `placement` doesn't move it,
-    or after it, and there before or after the activation. A shortcut brings the input to the shape of the output.
+    is `factory.linear` or `factory.conv`. Its norm layer comes before the addition, where `placement` has no effect on
+    it, or after it, and there before or after the activation. A shortcut brings the input to the shape of the output.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Bias, batch norm and activation of a fully connected layer as one Triton kernel, and their gradients as another.
 
-torch launches three kernels for them, and three more for their gradients: a small network's take a GPU longer to launch
-than to compute. No GPU has run these yet, so `bnexp/training/work.py` keeps them switched off. Triton comes with torch
-for Linux; under TRITON_INTERPRET=1 its kernels run on the CPU, where tests hold them to torch.
+torch launches three kernels for them, and three more for their gradients. In a small network, launching these takes a
+GPU longer than computing them. No GPU has run these yet, so `bnexp/training/work.py` keeps them switched off. Triton
+comes with torch for Linux; under TRITON_INTERPRET=1 its kernels run on the CPU, where tests compare them with torch.
 
 Shapes: D = K·C features of all trials, each a row of B numbers, as products leave them in memory.
 """
@@ -26,7 +26,7 @@ WARP_NUMBERS = 256
 """Numbers of a row that a warp takes."""
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Sigmoid: "sigmoid"}
-"""Those whose derivative is a function of their output."""
+"""Activations whose derivative is a function of their output."""
 
 
 @triton.jit
@@ -101,13 +101,13 @@ def launch(kernel: Any, rows: Float[Tensor, "D B"], *arguments: Any, **constants
 
 
 class _Steps(torch.autograd.Function):
-    """What follows a product: bias, batch norm with running statistics, activation, as far as there are any."""
+    """What follows a product: bias, batch norm with running statistics, activation, each if there is one."""
 
     @staticmethod
     def forward(ctx, x_DB, bias_D, gamma_D, beta_D, running_mean_D, running_var_D, eps, momentum, kind, norm):
         ctx.constants = {"KIND": kind, "NORM": norm, "BIAS": bias_D is not None}
         y_DB, (mean_D, inverse_D) = torch.empty_like(x_DB), x_DB.new_empty(2, len(x_DB))
-        # What batch norm sees is kept, where that isn't the product itself.
+        # The input of batch norm is kept, if that isn't the product itself.
         mid_DB = torch.empty_like(x_DB) if norm == "after" or (norm == "before" and bias_D is not None) else x_DB
         given = x_DB, bias_D, gamma_D, beta_D, running_mean_D, running_var_D
         launch(_forward, x_DB, *given, y_DB, mid_DB, mean_D, inverse_D, x_DB.shape[1], eps, momentum, **ctx.constants)
@@ -129,11 +129,11 @@ ORDERS = {
     ("linear", "norm", "activation"): "before",
     ("linear", "activation", "norm"): "after",
 }
-"""Where batch norm stands, by the steps of a hidden layer."""
+"""Where batch norm is, by the steps of a hidden layer."""
 
 
 class FusedLayer(nn.Module):
-    """A hidden layer that gives what another one gives, in the same memory."""
+    """A hidden layer with the outputs of another one, in the same memory."""
 
     def __init__(self, layer: nn.Sequential):
         super().__init__()
@@ -144,7 +144,7 @@ class FusedLayer(nn.Module):
 
     @staticmethod
     def covers(layer: nn.Module) -> bool:
-        """Tell whether all steps of a layer are in the kernels."""
+        """Tell whether the kernels have all steps of a layer."""
         steps = dict(layer.named_children())
         return (
             tuple(steps) in ORDERS
@@ -173,9 +173,9 @@ class FusedLayer(nn.Module):
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """Return a network that gives what another one gives in training, in the same memory, with fewer kernels.
+    """Return a network with the outputs of another one in training, in the same memory, with fewer kernels.
 
-    Only hidden layers of perceptrons have such kernels; all others stay.
+    Only hidden layers of perceptrons have such kernels; all others stay as they are.
     """
     if not isinstance(network, MLP):
         return network

@@ -24,7 +24,7 @@ def trials_of(network: nn.Module) -> int:
 
 
 def share_features(x_SBC: Float[Tensor, "S B C"], trials: int) -> Float[Tensor, "K B C"]:
-    """Hand S inputs to K trials, K/S neighbours each."""
+    """Pass S inputs to K trials, each to K/S neighbours."""
     shared = len(x_SBC)
     if shared in (1, trials):
         return x_SBC.expand(trials, -1, -1)
@@ -34,7 +34,7 @@ def share_features(x_SBC: Float[Tensor, "S B C"], trials: int) -> Float[Tensor, 
 def share_images(
     x_SBP: Float[Tensor, "S B P"], image: tuple[int, int, int], trials: int, *, apart: bool
 ) -> Float[Tensor, "B D H W"]:
-    """Hand S inputs of C, H, W pixels to K trials, K/S neighbours each; one for all stays one unless `apart`."""
+    """Pass S inputs of C, H, W pixels to K trials, each to K/S neighbours; a single one stays one unless `apart`."""
     if len(x_SBP) > 1 or apart:
         x_SBP = share_features(x_SBP.flatten(1)[:, None], trials).reshape(trials, *x_SBP.shape[1:])
     x_BDHW: Tensor = x_SBP.unflatten(-1, image).transpose(0, 1).flatten(1, 2)
@@ -48,7 +48,7 @@ def pooled_features(x_BDHW: Float[Tensor, "B D H W"], trials: int) -> Float[Tens
 
 
 def per_trial(numbers_K: Float[Tensor, " K"], x: Activations) -> Tensor:
-    """Return one number a trial in a shape that meets the trial's activations."""
+    """Return one number per trial in a shape that broadcasts over the trial's activations."""
     if x.ndim == 3:
         return numbers_K[:, None, None]
     return numbers_K.repeat_interleave(x.shape[1] // len(numbers_K))[:, None, None]
@@ -88,7 +88,7 @@ class _Weighted(nn.Module):
         self.gain = nn.Parameter(torch.ones(shape[:2])) if weights == "scaled" else None
 
     def used_weight(self) -> Float[Tensor, "K out in *kernel"]:
-        """Return what inputs are multiplied with: the weight, or one made of it.
+        """Return what inputs are multiplied with: the weight, or its standardised form.
 
         With mean μ and variance σ² of a unit's N weights, these are (W − μ)/√(σ² + ε) (Qiao et al. 2019,
         arXiv:1903.10520, section 3) or, with the activation's gain γ and the learned gain g, g γ (W − μ)/√(N σ² + ε)
@@ -115,8 +115,8 @@ def linear(
 ) -> Float[Tensor, "K B out"]:
     """Return W x + b of every trial; S inputs are shared by K/S neighbouring trials each.
 
-    In memory the output is (K, out, B), which the next product, and batch norm with its K·out channels, read
-    without a copy. Nor is a shared input copied: the rows of all weights that meet it are one matrix.
+    In memory the output is (K, out, B), which the next product, and batch norm with its K·out channels, read without a
+    copy. A shared input isn't copied either: the rows of all weights that it is multiplied with are one matrix.
     """
     if len(x_SBC) == len(weight_KUC) and bias_KU is not None:
         return torch.baddbmm(bias_KU[..., None], weight_KUC, x_SBC.mT).mT
@@ -189,7 +189,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.draws = draws
         self.register_buffer("rate_K", torch.tensor(rates, dtype=torch.float32), persistent=False)
-        gains = [1 / (1 - rate) for rate in rates]  # not by torch, which for a device without memory loads its compiler
+        gains = [1 / (1 - rate) for rate in rates]  # not by torch, which loads its compiler for the meta device
         self.register_buffer("gain_K", torch.tensor(gains, dtype=torch.float64), persistent=False)
 
     def forward(self, x: Activations) -> Activations:
@@ -233,12 +233,12 @@ SHARE = 0.1**0.5
 
 
 class ScalarBias(nn.Module):
-    """Fixup's x + b with one learned number a trial, 0 at the start.
+    """Fixup's x + b with one learned number per trial, 0 at the start.
 
     It serves a whole layer, and its gradient sums up over all of it: as in the program of Zhang et al. 2019 it learns
-    at a tenth of the rate of the weights. Being √(1/10) of a parameter comes to the same under SGD, with momentum too:
-    the gradient shrinks by that factor, and so does the step. At the full rate a ResNet-110 (width 4, rate 0.1,
-    CIFAR-10) stayed at chance; this way it reached 23 % of its training images in 120 steps.
+    at a tenth of the rate of the weights. Making it √(1/10) of a parameter has the same effect under SGD, also with
+    momentum: the gradient shrinks by that factor, and so does the step. At the full rate a ResNet-110 (width 4, rate
+    0.1, CIFAR-10) stayed at chance; this way it reached 23 % of its training images in 120 steps.
 
     Attributes:
         bias: (K, 1); b is SHARE times that.
@@ -256,7 +256,7 @@ class ScalarBias(nn.Module):
 
 
 class ScalarMultiplier(nn.Module):
-    """a·x with one learned number a trial: Fixup's is 1 at the start and learns as ScalarBias does.
+    """a·x with one learned number per trial: Fixup's is 1 at the start and learns like ScalarBias.
 
     Args:
         trials: K.

@@ -41,7 +41,7 @@ def _plain(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Module
 
 
 def _residual(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Module]:
-    """Return the layers with every two after the first as a block; with an even depth the last stands alone."""
+    """Return the layers with every two after the first as a block; with an even depth the last is by itself."""
     width, pairs = fans[0][1], (len(fans) - 1) // 2
     blocks = [ResidualBlock(factory, factory.linear(width, width), factory.linear, width) for _ in range(pairs)]
     alone = [

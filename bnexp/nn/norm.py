@@ -1,4 +1,4 @@
-"""Normalisation layers for K trials at once: what all kinds share, batch norm, and noise to follow it.
+"""Normalisation layers for K trials at once: what all kinds share, batch norm, and the noise of noisy_batch.
 
 Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167; in recurrent layers Cooijmans et al. 2017, arXiv:1603.09025. Noise:
 Santurkar et al. 2018, arXiv:1805.11604, appendix A. Initialising them draws nothing: γ = 1 or norm.gamma, β = 0.
@@ -75,13 +75,13 @@ class Norm(nn.Module):
 def scale_channels(
     x: Float[Tensor, "_ D *places"], scale_D: Float[Tensor, " D"], shift_D: Float[Tensor, " D"]
 ) -> Float[Tensor, "_ D *places"]:
-    """Return scale · x + shift in the type of x: by batch norm's kernels, which read x once, in both directions."""
+    """Return scale · x + shift in the type of x, by the kernels of batch norm, which read x only once."""
     zeros_D = torch.zeros_like(shift_D)
     return F.batch_norm(x, zeros_D, torch.ones_like(zeros_D), scale_D, shift_D, training=False, eps=NEGLIGIBLE)
 
 
 NEGLIGIBLE = 1e-30
-"""Changes nothing when it is added to 1."""
+"""Changes nothing when added to 1."""
 
 
 def as_channels(
@@ -96,14 +96,14 @@ def as_channels(
 class RunningNorm(Norm):
     """Base of kinds that normalise over the batch, and in evaluation with running statistics.
 
-    In images all places count as well. The channels of all trials, K·C, pass at once, which leaves every trial the
-    statistics that it would have alone. `momentum` weights the newest batch.
+    In images all places count as well. The channels of all trials, K·C, pass at once; so every trial has the same
+    statistics as alone. `momentum` weights the newest batch.
 
     Attributes:
         starts: the names of running statistics (K, C), each with its start.
         over: images whose statistics are taken together in training; None: those of a batch.
         averages_in_training: whether the running statistics also have a part in training.
-        frozen: whether training normalises with the running statistics, too, and leaves them as they are.
+        frozen: whether training also normalises with the running statistics, and doesn't change them.
     """
 
     starts: ClassVar[Mapping[str, float]]
@@ -117,11 +117,11 @@ class RunningNorm(Norm):
             self.register_buffer(name, torch.full((trials, features), start))
 
     def slices(self, images: int) -> int:
-        """Return into how many equal parts a batch is cut, each of which is normalised by itself."""
+        """Return the number of equal parts into which a batch is cut; each part is normalised by itself."""
         return images // self.over if self.over and self.training and images > self.over else 1
 
     def forward(self, x: Activations, step: int | None = None) -> Activations:
-        """Normalise, in training slice by slice: the running statistics learn of one after the other."""
+        """Normalise, in training slice by slice: each slice in turn updates the running statistics."""
         if x.ndim == 3:
             if (slices := self.slices(x.shape[1])) == 1:
                 return self.features(x)
@@ -143,7 +143,7 @@ class RunningNorm(Norm):
         return self.normalize(x_BDHW)
 
     def normalize(self, x: Float[Tensor, "_ D *places"]) -> Float[Tensor, "_ D *places"]:
-        """Normalise every channel over all other axes, and in training let the running statistics learn of it."""
+        """Normalise every channel over all other axes, and in training update the running statistics."""
         raise NotImplementedError
 
 
@@ -180,7 +180,7 @@ class BatchNorm(RunningNorm):
     ) -> tuple[Float[Tensor, "K N C"], Float[Tensor, "K C P"], Float[Tensor, "K C P"]]:
         """Normalise P equal parts of the samples apart; return also their means and unbiased variances.
 
-        `kept` has means and variances to normalise with, in place of those of the samples.
+        `kept` has means and variances to normalise with, instead of those of the samples.
         """
         trials, samples, features = x_KNC.shape
         # As it lies in memory: channels are (K, C, P).
@@ -214,14 +214,14 @@ class BatchNorm(RunningNorm):
 MEAN, SCALE = 0.5, 1.25
 """A unit's mean is drawn from ±MEAN at every step, its scale from 1 to SCALE."""
 SPREAD = 0.1
-"""Around them an activation's own mean is uniform within ±SPREAD, and its scale normal with this deviation."""
+"""An activation's own mean is uniform within ±SPREAD around the unit's; its scale is normal with this deviation."""
 
 
 class Noise(nn.Module):
     """In training, x becomes s·x + m with s and m of every activation's own, the same in all trials of a seed.
 
-    Their distribution changes at every step: it undoes what batch norm was once said to be for, steady means and
-    variances of a layer's inputs, and leaves the rest. The source's units are features here, or channels.
+    Their distribution changes at every step. This undoes what batch norm was once said to be for, steady means and
+    variances of a layer's inputs, and nothing else. The source's units are features here, or channels.
 
     A step draws, in this order: uniforms of the units' means, uniforms of their scales (both (C,)), then uniforms of
     the means and normals of the scales of all activations, (B, C) or (B, H, W, C).
@@ -229,7 +229,7 @@ class Noise(nn.Module):
 
     def __init__(self, trials: int, features: int, draws: TrialRandom):
         super().__init__()
-        # Only for its shape: buffers are cut with the trials.
+        # Used only for its shape: buffers are cut along the trials.
         self.register_buffer("like_KC", torch.zeros(trials, features), persistent=False)
         self.draws = draws
 
@@ -289,9 +289,9 @@ class StepBatchNorm(BatchNorm):
         return tuple(each.expand(-1, self.steps, -1)[:, which].mT.flatten() for each in kept)
 
     def _learn(self, mean_KCTG: Float[Tensor, "K C T G"], var_KCTG: Float[Tensor, "K C T G"], step: int | None) -> None:
-        """Let the running statistics learn of a batch once all of its steps have passed, slice by slice."""
+        """Update the running statistics with a batch once all of its steps have passed, slice by slice."""
         if not step:
-            self._seen.clear()  # of a pass that was broken off
+            self._seen.clear()  # left by an interrupted pass
         self._seen.append((mean_KCTG, var_KCTG))
         if step in (None, self.steps - 1):
             means, variances = zip(*self._seen, strict=True)
@@ -309,19 +309,19 @@ def running_norms(model: nn.Module) -> list[Any]:
 
 
 def averages_in_training(norm: nn.Module) -> bool:
-    """Tell whether the running statistics of a norm layer have a part in training."""
+    """Tell whether training uses the running statistics of a norm layer."""
     return getattr(norm, "frozen", False) or getattr(norm, "averages_in_training", False)
 
 
 def freeze_statistics(model: nn.Module) -> None:
-    """Let running statistics normalise from now on in training mode, too, where `train_mode` sets it."""
+    """From now on let running statistics normalise in training mode, too, if it is set by `train_mode`."""
     for norm in running_norms(model):
         norm.frozen = True
         norm.eval()
 
 
 def train_mode(model: nn.Module) -> None:
-    """Put a model into training mode, all but the norm layers whose statistics are frozen."""
+    """Put a model into training mode, except norm layers whose statistics are frozen."""
     model.train()
     for norm in running_norms(model):
         norm.train(not getattr(norm, "frozen", False))
@@ -331,9 +331,9 @@ def train_mode(model: nn.Module) -> None:
 def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]]) -> None:
     """Replace the running statistics by averages over batches (Ioffe & Szegedy 2015, algorithm 2, line 10).
 
-    Every batch passes in training mode but without dropout or noise; means and unbiased variances (the factor
-    m/(m−1)) are averaged over the batches, which should be of one size: that which training takes statistics over. The
-    model is left in evaluation mode.
+    Every batch passes in training mode but without dropout or noise; means and unbiased variances (the factor m/(m−1))
+    are averaged over the batches. These should all have the size that training takes statistics over. The model is left
+    in evaluation mode.
     """
     norms = running_norms(model)
     momenta = [norm.momentum for norm in norms]

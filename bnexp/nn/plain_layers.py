@@ -1,7 +1,7 @@
-"""The network of one trial as torch.nn has it, and the layers that it needs and torch.nn hasn't.
+"""The network of one trial in plain torch.nn, and the layers that it needs and torch.nn lacks.
 
-The source of these layers goes into the model.py of an export, which has torch and nothing else; that is why their
-shapes stand in words here. x is (B, C), of images (B, C, H, W), of time steps (B, T, C).
+The source of these layers goes into the model.py of an export, which only imports torch; so shapes are described in
+words here. x is (B, C), of images (B, C, H, W), of time steps (B, T, C).
 """
 
 import copy
@@ -44,7 +44,7 @@ class WhitenedPixels(nn.Module):
         super().__init__()
         self.image = image
         pixels = image[0] * image[1] * image[2]
-        # Components of little variance are small differences of large numbers.
+        # Components with little variance are small differences of large numbers.
         self.mean = nn.Buffer(torch.zeros(pixels, dtype=torch.float64))
         self.matrix = nn.Buffer(torch.eye(pixels, dtype=torch.float64))
         self.factor = nn.Buffer(torch.ones(image))
@@ -107,7 +107,7 @@ class RMSNorm(nn.Module):
 
 
 OTHER_NORMS: tuple[type[nn.Module], ...] = (ScaleAndShift, Whitening, RMSNorm)
-"""Norm layers that torch hasn't."""
+"""Norm layers that torch lacks."""
 
 
 class Residual(nn.Module):
@@ -195,8 +195,8 @@ class Recurrent(nn.Module):
 def to_torch(network: nn.Module) -> nn.Sequential:
     """Return a copy of one trial's network, in evaluation mode, that takes x_BCHW and returns logits (B, classes).
 
-    Its layers stand in the order of the data. What does nothing in evaluation (dropout, noise) is left out, as is an
-    identity in place of an activation.
+    Its layers stand in the order of the data. Layers that do nothing in evaluation (dropout, noise) are left out, as is
+    an identity in place of an activation.
 
     Raises:
         ValueError: there are several trials in it.
@@ -221,7 +221,7 @@ class OverFeatures(nn.Module):
 
 
 class InTurn(nn.ModuleList):
-    """Layers behind a layer: one for each time that a pass calls it, taken in turn."""
+    """Layers after a layer: one for each time that a pass calls it, taken in turn."""
 
     turn = 0
 
@@ -236,19 +236,19 @@ class InTurn(nn.ModuleList):
 
 
 def put(network: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put a layer in the place of another."""
+    """Replace a layer with another."""
     parent, _, own = name.rpartition(".")
     setattr(network.get_submodule(parent), own, layer)
 
 
 def hang_behind(layer: nn.Module, layers: InTurn) -> None:
-    """Let a layer hand its output on through others, which are its child norm_behind."""
+    """Let a layer pass its output through others, which are its child norm_behind."""
     layer.add_module("norm_behind", layers)
     layer.register_forward_hook(lambda layer, inputs, output: layer.norm_behind(output))
 
 
 class Converter:
-    """Turns layers of one trial into such as torch has; every layer with K in front has a method `to_torch` for it.
+    """Turns layers of one trial into plain layers of torch, by the method `to_torch` of layers with the trial axis.
 
     Attributes:
         images: whether norm layers get images (B, C, H, W) and not features.
@@ -272,7 +272,7 @@ class Converter:
         return converter
 
     def layers(self, *modules: nn.Module) -> Iterator[nn.Module]:
-        """Yield the layers that do in evaluation what some modules do one after the other.
+        """Yield the plain layers that do what some modules do in evaluation, one after the other.
 
         Raises:
             NotImplementedError: one of them has numbers of its own, and no method `to_torch`.

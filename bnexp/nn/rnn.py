@@ -1,8 +1,9 @@
 """The recurrent network: the rows of an image are its time steps, and batch norm is where Cooijmans et al. put it.
 
-h_t = f(W_x x_t + W_h h_{t−1} + b) with h_0 = 0. With a norm both products are normalised apart, each with a γ of its
-own, and β comes once (Cooijmans et al. 2017, arXiv:1603.09025, equation 6); with `recurrent: false` only the first
-(Laurent et al. 2016, arXiv:1510.01378). Layer norm likewise (Ba et al. 2016, arXiv:1607.06450, appendix).
+h_t = f(W_x x_t + W_h h_{t−1} + b) with h_0 = 0. With a norm layer each of the two products is normalised by itself,
+with a γ of its own, and there is one β (Cooijmans et al. 2017, arXiv:1603.09025, equation 6); with `recurrent: false`
+only the first (Laurent et al. 2016, arXiv:1510.01378). Layer norm likewise (Ba et al. 2016, arXiv:1607.06450,
+appendix).
 
 Shapes: T time steps, N = T·B samples of all steps, those of the first step first.
 """
@@ -70,7 +71,7 @@ class Recurrent(nn.Module):
             Linear(factory.trials, features, units, bias=factory.model.has_bias()),
             _norm(factory, units, steps, settings.affine or "both"),
         )
-        # β comes once, and so does b.
+        # There is one β, and one b.
         affine = {None: "gamma", "both": "gamma", "gamma": "gamma", "beta": "none", "none": "none"}[settings.affine]
         self.recurrent = Way(
             Linear(factory.trials, units, units, bias=False),
@@ -86,7 +87,7 @@ class Recurrent(nn.Module):
         for step, input_KBC in enumerate(inputs):
             h_KBC = self.activation(input_KBC + self.recurrent(h_KBC, step))
             states.append(h_KBC)
-        # In memory as linear layers hand on what they made.
+        # In the memory layout of linear layers' outputs.
         handed_up = h_KBC if self.last else torch.cat([state.mT for state in states], 2).mT
         return handed_up if self.dropout is None else self.dropout(handed_up)
 
@@ -96,7 +97,7 @@ class Recurrent(nn.Module):
 
 
 class Way(nn.Module):
-    """Weights and perhaps a norm layer: what enters the activation from one side."""
+    """Weights and perhaps a norm layer: one of the two inputs of the activation."""
 
     def __init__(self, linear: Linear, norm: Norm | None):
         super().__init__()

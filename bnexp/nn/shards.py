@@ -32,7 +32,7 @@ class Parameters:
     def __init__(self, model: nn.Module):
         named = list(model.named_parameters())
         self.matrices: Matrices = [parameter.detach().view(len(parameter), -1) for _, parameter in named]
-        # γ of torch's norm layers is a weight, too, but a vector.
+        # γ of torch's norm layers is called weight, too, but is a vector.
         self.decayed = [name.endswith("weight") and parameter.ndim > 2 for name, parameter in named]
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Parameters:
 
 
 def in_one_buffer(model: nn.Module) -> Float[Tensor, " P"]:
-    """Move a model's parameters into one buffer, each behind the one before; return it."""
+    """Move a model's parameters into one buffer, one after the other; return it."""
     parameters = list(model.parameters())
     buffer = torch.cat([parameter.detach().flatten() for parameter in parameters])
     for parameter, piece in zip(parameters, buffer.split([each.numel() for each in parameters]), strict=True):
@@ -74,7 +74,7 @@ class Shard:
 
     @cached_property
     def _parameters(self) -> list[nn.Parameter]:
-        # Going through all layers for them takes as long as a layer of a small update.
+        # Going through all layers to find them takes as long as a layer of a small update.
         return list(self.network.parameters())
 
 
@@ -89,9 +89,9 @@ def shards(network: nn.Module, draws: TrialRandom, sizes: Sequence[int]) -> list
 
 
 def probe_copy(shard: Shard, draws: TrialRandom) -> nn.Module:
-    """Return a network that learns what the shard's learns, since its parameters are the same.
+    """Return a network with the parameters of the shard, but with buffers and random draws of its own.
 
-    Its buffers and what it draws are its own: passing through it leaves the shard as it is.
+    A pass through it leaves the shard unchanged.
     """
     memo: dict[int, object] = {id(shard.draws): draws}
     memo |= {id(theta): theta for theta in shard.network.parameters()}

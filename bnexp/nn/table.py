@@ -21,7 +21,7 @@ from bnexp.nn.own.surgery import Placed
 from bnexp.streams import SeedGenerators, TrialRandom
 
 IMAGES = 2
-"""Batch size of the pass that tells the shapes."""
+"""Batch size of the pass that finds the shapes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LayerRow:
     macs: int
     """Multiply-accumulates for one image."""
     saved: int
-    """Numbers that it keeps for one image until the backward pass: its output, and what it drew or centred."""
+    """Numbers that it keeps for one image until the backward pass: its output, and random or centred numbers."""
     norm: str = ""
     """A norm layer as code would make it, such as GroupNorm(8, 64); empty for other layers."""
 
@@ -54,7 +54,7 @@ class LayerRow:
         return self.trainable + self.fixed
 
     def untrained(self) -> "LayerRow":
-        """Return the row of the same layer whose numbers aren't learned."""
+        """Return the row of the same layer, with none of its numbers learned."""
         return replace(self, trainable=0, fixed=self.parameters)
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def trained_table(settings: TrialSettings, image: tuple[int, int, int], classes:
 def layer_table(
     model: ModelSettings, image: tuple[int, int, int], classes: int, training: bool = False
 ) -> list[LayerRow]:
-    """Return the layers in the order in which data pass them, for training also those that only training has."""
+    """Return the layers in the order in which data pass them; for training, include those that only training has."""
     if model.spec.own:
         return _own_rows(arm_pass(model, image, classes))
     return list(_rows(model, image, classes, training))

@@ -1,7 +1,7 @@
-"""Whitening of a layer's batch: what batch norm is the cheap part of.
+"""Whitening of a layer's batch, of which batch norm is the cheap part.
 
 Decorrelated batch normalization (Huang et al. 2018, arXiv:1804.08450) in ZCA form, by an eigendecomposition whose
-gradient is written so that equal eigenvalues do no harm. Shapes: G groups of g features, N = B or B·H·W samples.
+gradient is written so that equal eigenvalues are harmless. Shapes: G groups of g features, N = B or B·H·W samples.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from bnexp.nn.plain_layers import Converter, Whitening, layer_from_state
 
 
 class Whiten(RunningNorm):
-    """Gives the features of a batch mean zero and, within each group, the identity for covariance; then γ and β.
+    """Gives the features of a batch mean 0 and, within each group, the identity as covariance; then applies γ and β.
 
     In evaluation with the running mean and covariance (the unbiased one is averaged). The symmetric root (ZCA) keeps
     the features as near to what they were as can be.
@@ -54,7 +54,7 @@ class Whiten(RunningNorm):
         return y_BDHW.contiguous(memory_format=torch.channels_last)
 
     def _whiten(self, x_KCN: Float[Tensor, "K C N"]) -> Float[Tensor, "K C N"]:
-        # Not in bfloat16, whose products leave no covariance to invert.
+        # Not in bfloat16, whose products are too rough for a covariance that can be inverted.
         with torch.autocast("cuda" if x_KCN.is_cuda else "cpu", enabled=False):
             whole_KCN = x_KCN.to(self.gamma.dtype)
             mean_KC = whole_KCN.mean(-1) if self.training else self.running_mean
@@ -66,7 +66,7 @@ class Whiten(RunningNorm):
     def _batch_root(
         self, mean_KC: Float[Tensor, "K C"], centred_KGgN: Float[Tensor, "K G g N"]
     ) -> Float[Tensor, "K G g g"]:
-        """Return what whitens the batch, and let the running statistics learn of it."""
+        """Return the matrix that whitens the batch, and update the running statistics."""
         samples = centred_KGgN.shape[-1]
         if samples == 1:
             raise ValueError("whitening needs more than one sample in training")
@@ -77,7 +77,7 @@ class Whiten(RunningNorm):
         return inverse_root(covariance_KGgg, self.eps)
 
     def _running_root(self) -> Float[Tensor, "K G g g"]:
-        """Return what whitens in evaluation; decomposed again only where the running covariance has changed."""
+        """Return the matrix that whitens in evaluation; decompose again only if the running covariance has changed."""
         state = self.running_covariance.data_ptr(), self.running_covariance._version
         if self._root is None or self._root[0] != state:
             self._root = state, inverse_root(self.running_covariance, self.eps)
@@ -91,9 +91,9 @@ class Whiten(RunningNorm):
 
 
 def inverse_root(covariance: Float[Tensor, "*batch g g"], eps: float) -> Float[Tensor, "*batch g g"]:
-    """Return (Σ + ε)^(−1/2) of symmetric matrices, NaN throughout where one holds a number that is not finite."""
+    """Return (Σ + ε)^(−1/2) of symmetric matrices; a matrix with a number that is not finite becomes NaN."""
     finite = covariance.isfinite().all(-1).all(-1)[..., None, None]
-    # The decomposition refuses all matrices for the sake of one.
+    # The decomposition refuses all matrices if one of them is bad.
     root: Tensor = _InverseRoot.apply(torch.where(finite, covariance, torch.ones_like(covariance)), eps)
     return torch.where(finite, root, torch.nan)
 

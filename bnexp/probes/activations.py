@@ -1,7 +1,8 @@
 """Activations, gradients and updates, layer by layer, on the same images at every step, in training mode.
 
-Batch norm makes the loss invariant to the scale of the weights before it, L(αW) = L(W), and their gradient goes with
-1/α: arms are compared by ‖g‖·‖W‖, which stays. What a step changes goes with η·‖g‖/‖W‖, and so with η/α².
+Batch norm makes the loss invariant to the scale of the weights before it, L(αW) = L(W), and their gradient is
+proportional to 1/α: arms are compared by ‖g‖·‖W‖, which doesn't depend on α. The change by a step is proportional to
+η·‖g‖/‖W‖, and so to η/α².
 """
 
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def batch_spread(context: ProbeContext, settings: ProbeSettings) -> Iterator[Val
 
 
 def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, " K"]:
-    """Return the share of hits, which of anything that isn't a number is none either."""
+    """Return the share of hits; NaN if any value is not a number."""
     share_K = hits_KNC.sum((1, 2)).double() / hits_KNC[0].numel()
     return torch.where(of_KNC.sum((1, 2)).isnan(), torch.nan, share_K)
 
@@ -140,14 +141,14 @@ def gradient_noise(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
             total[name] = total[name] + each.double() if name in total else each.double()
             squares_K += norms(each).square()
     mean_square_K = sum_of_squares({name: each / count for name, each in total.items()})
-    # The mean of the squares less the square of the mean; rounding may leave less than nothing.
+    # The mean of the squares minus the square of the mean; rounding may make it negative.
     trace_K = (squares_K - count * mean_square_K).clamp(min=0) / (count - 1)
     yield "", "gradient_noise", trace_K
     yield "", "gradient_noise.relative", trace_K / mean_square_K
 
 
 def _of_trials(x: Tensor, trials: int) -> Float[Tensor, " K"]:
-    """Return each trial's norm of what a layer handed on."""
+    """Return each trial's norm of a layer's output."""
     return norms(x if x.ndim == 3 else x.unflatten(1, (trials, -1)).transpose(0, 1))
 
 

@@ -72,8 +72,10 @@ def effective_smoothness(context: ProbeContext, settings: ProbeSettings) -> Iter
 
 
 def units(networks: Networks) -> Theta:
-    """Return what numbers are measured by where their scale is to play no part: the norm of their filter, or of their
-    row of a linear layer; 1 for what is no weight."""
+    """Return the units in which numbers are measured so that their scale has no effect.
+
+    These are the norm of their filter, or of their row in a linear layer; 1 for parameters that aren't weights.
+    """
     weights = [f"{layer}.weight" for layer in networks.learned]
     theta = networks.theta().items()
     return {name: filter_norms(each) if name in weights else torch.ones_like(each) for name, each in theta}
@@ -127,7 +129,7 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 
 
 TOLERANCE, RESTARTS = 1e-6, 300
-"""Relative accuracy of the eigenvalue, and after how many rounds the search for it is given up."""
+"""Relative accuracy of the eigenvalue, and the number of rounds after which the search is given up."""
 DISTANCE = 1e-6
 """Step of a difference of gradients relative to the weights' norm, in float64."""
 
@@ -181,7 +183,7 @@ def _lanczos(product: Product, like: Tensor) -> float:
     first = matvec(start)
     if not np.isfinite(first).all():
         return float("nan")
-    if not first.any():  # flat all around, which ARPACK takes for a mistake
+    if not first.any():  # flat all around, which ARPACK reports as an error
         return 0.0
     try:
         search = {"v0": start, "tol": TOLERANCE, "maxiter": RESTARTS}
@@ -225,7 +227,7 @@ def _flat(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
 
 
 SLICE_RANGE, SLICE_POINTS = (-1.0, 1.0), 11
-"""Coordinates of both directions: at 1 a filter is moved by its own norm."""
+"""Coordinates along both directions: at 1 a filter is moved by its own norm."""
 
 
 @torch.no_grad()

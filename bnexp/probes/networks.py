@@ -1,4 +1,4 @@
-"""K networks for probes to look into: they have the trained parameters, and everything else of their own.
+"""K networks for probes to look into: the parameters are those in training, everything else is their own.
 
 Shapes: N samples of a layer, the batch's images or all their places or time steps; S inputs shared by K/S neighbouring
 trials each.
@@ -31,7 +31,7 @@ Seen = Mapping[str, Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that pass at once, and what names the random numbers drawn for them: equal numbers, equal draws."""
+    """Images that pass at once, and the number that names their random draws: equal numbers give equal draws."""
 
     x_SBP: Float[Tensor, "S B P"]
     labels_SB: Int[Tensor, "S B"]
@@ -56,7 +56,7 @@ class Pass:
 
 
 class Networks:
-    """The networks of a shard, to be passed through at will: neither its buffers nor its random streams notice.
+    """The networks of a shard, to be passed through freely: neither its buffers nor its random streams change.
 
     Training mode throughout, unless a method says otherwise: batch statistics, dropout and noise as in training,
     but with draws of their own; products in full precision.
@@ -101,7 +101,7 @@ class Networks:
             yield Networks(alone, [seed], self._smoothing)
 
     def restore(self) -> None:
-        """Take the running statistics over from the networks in training, as evaluation needs them."""
+        """Copy the running statistics from the networks in training, since evaluation needs them."""
         for mine, trained in zip(self.module.buffers(), self._shard.network.buffers(), strict=True):
             mine.copy_(trained)
 
@@ -128,7 +128,7 @@ class Networks:
         return loss_K.detach(), dict(zip(leaves, gradients, strict=True))
 
     def look(self, batch: Batch) -> Pass:
-        """Pass a batch at the present parameters and keep what the layers hand on."""
+        """Pass a batch with the present parameters and keep the layers' outputs."""
         leaves = {name: tensor.requires_grad_() for name, tensor in self.theta().items()}
         with self.watching() as (inputs, outputs):
             loss_K = self.loss(leaves, batch)
@@ -143,7 +143,7 @@ class Networks:
         )
 
     def _buffers(self, theta: Theta) -> Theta:
-        """Return what has to stand in for the buffers where θ is of another type than the networks."""
+        """Return replacements for the buffers if θ has another type than the networks."""
         own, asked = (next(iter(each.values())).dtype for each in (self.theta(), theta))
         if own == asked:
             return {}
@@ -151,7 +151,7 @@ class Networks:
 
     @contextmanager
     def watching(self) -> Iterator[tuple[Seen, Seen]]:
-        """Keep what the layers take in and hand on in the next pass."""
+        """Keep the layers' inputs and outputs in the next pass."""
         inputs, outputs = defaultdict[str, list[Tensor]](list), defaultdict[str, list[Tensor]](list)
 
         def keep(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:

@@ -46,18 +46,18 @@ class Update:
 
 @dataclass(frozen=True)
 class ProbeContext:
-    """K networks after so many updates; what several probes need is worked out once."""
+    """K networks after some updates; what several probes need is computed once."""
 
     networks: Networks
     data: Dataset
     settings: TrialSettings
     """Settings of the first trial; all trials of a group agree on them, but for the continuous ones."""
     seeds: tuple[int, ...]
-    """Seeds of the trials, where they don't all take the same images: S seeds, shared by K/S neighbours each."""
+    """Seeds of the trials, if they don't all take the same images: S seeds, each shared by K/S neighbours."""
     trial_seeds: tuple[int, ...]
     """Seed of each of the K trials."""
     clip: Clipping
-    """Clips a gradient as training does before it makes an update of it."""
+    """Clips a gradient as training does before an update."""
     memory: MutableMapping[str, Tensor]
     """Tensors that a probe keeps until it is taken again, with the trials in front."""
     step: int
@@ -68,7 +68,7 @@ class ProbeContext:
     _known: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def once(self, key: Any, work: Callable[[], T]) -> T:
-        """Return what some work gives, which is done for the first probe that asks."""
+        """Return the result of some work, which is done only for the first probe that asks."""
         if key not in self._known:
             self._known[key] = work()
         known: T = self._known[key]
@@ -85,7 +85,7 @@ class ProbeContext:
         return None if self.update is None else self._batch(self.update.numbers_SB, BATCH_NUMBERS_PER_STEP - 1)
 
     def drawn_batches(self, count: int) -> Iterator[Batch]:
-        """Yield batches drawn with replacement, of each seed its own, the same for all its trials.
+        """Yield batches drawn with replacement: each seed has its own, the same for all its trials.
 
         Where training sorts images by class, neighbours in that order, so that a batch is of one class or two.
         """
@@ -98,7 +98,7 @@ class ProbeContext:
         return [self.once(("pass", i), partial(look, batch)) for i, batch in enumerate(self.batches(count))]
 
     def samples(self, kind: Literal["inputs", "outputs"], layer: str, batches: int) -> Float[Tensor, "K N C"]:
-        """Return what comes into a layer, or what it hands on, over passes of the first batches."""
+        """Return a layer's inputs or outputs over passes of the first batches."""
         found = [self.networks.samples(getattr(each, kind)[layer]) for each in self.passes(batches)]
         return found[0] if len(found) == 1 else torch.cat(found, 1)
 
@@ -154,7 +154,7 @@ def filter_norms(weight: Float[Tensor, "K out *rest"]) -> Float[Tensor, "K out *
 
 
 class Prober:
-    """Measures inside the networks of a group; their training goes on as if nobody had looked.
+    """Measures inside the networks of a group, without changing their training.
 
     Args:
         group: the trials.
@@ -193,7 +193,7 @@ class Prober:
             freeze_statistics(context.networks.module)
 
     def before_update(self, due: Sequence[ProbeSettings]) -> None:
-        """Keep what the probes to be taken after the coming update need of the time before it."""
+        """Before an update, keep what the probes that are taken after it will need."""
         if any(probe.spec.needs_update for probe in due):
             self._before = {name: theta.detach().clone() for name, theta in self._network.named_parameters()}
 
@@ -242,7 +242,7 @@ class Prober:
             context.memory.update({name: each[shard.first : shard.end].to(device) for name, each in state.items()})
 
     def _context(self, shard: Shard) -> ProbeContext:
-        """Return what probes see of a shard, before the first step."""
+        """Return the context that probes get of a shard, before the first step."""
         settings, trials = self._group.settings, slice(shard.first, shard.end)
         limits = [trial.settings.train.clip for trial in self._group.trials[trials]]
         theta = next(shard.network.parameters()).detach()

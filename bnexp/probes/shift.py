@@ -1,4 +1,4 @@
-"""How what layers see changes: over time, by the layers before them, and from training to evaluation."""
+"""How the inputs of layers change: over time, through the layers before them, and from training to evaluation."""
 
 from collections.abc import Iterator, Mapping
 from math import gcd
@@ -19,7 +19,7 @@ TINY = 1e-12
 """Added where units that never vary would be divided by nothing."""
 PERCENTILES = (15, 50, 85)
 RANKED = 2048
-"""Numbers of a trial that percentiles are taken of at most, evenly spread over units and samples."""
+"""The most numbers of a trial from which percentiles are taken, evenly spread over units and samples."""
 
 
 def drift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
@@ -44,9 +44,9 @@ def drift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
 def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield how much of a layer's gradient is undone by the update of the layers before it.
 
-    G is the gradient that the update began with, G' the same with the layers before already moved, on the same batch
-    (Santurkar et al. 2018, arXiv:1805.11604, definition 2.1): ‖G − G'‖, relative to ‖G‖, and the cosine between
-    them. γ, β, biases and scalars move with the layer that they follow. Of the first layer nothing can come before.
+    G is the gradient before the update, G' the gradient on the same batch with the layers before already updated
+    (Santurkar et al. 2018, arXiv:1805.11604, definition 2.1): ‖G − G'‖, relative to ‖G‖, and the cosine between them.
+    γ, β, biases and scalars move with the layer that they follow. No layer comes before the first one.
     """
     update, batch = context.update, context.last_batch()
     if update is None or batch is None:
@@ -70,11 +70,11 @@ def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[
 
 @torch.no_grad()
 def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield, of every layer that divides by a running variance in evaluation, how far that is from the one it meets.
+    """For every layer that divides by a running variance in evaluation, yield how far that is from the actual variance.
 
-    max(v / v', v' / v) with v met in evaluation and v' the running variance; and with v' estimated again in training
-    mode, dropout included, which leaves out that averages lag (Li et al. 2019, arXiv:1801.05134). Mean over units, in
-    recurrent layers over units and time steps.
+    max(v / v', v' / v) with the variance v in evaluation and the running variance v'; and the same with v' measured
+    again in training mode, dropout included, so that the lag of averages plays no part (Li et al. 2019,
+    arXiv:1801.05134). Mean over units, in recurrent layers over units and time steps.
     """
     networks = context.networks
     found = {name: _inner(norm) for name, norm in chosen(settings, networks.norms).items()}
@@ -95,7 +95,7 @@ def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
 
 
 def _distributions(context: ProbeContext, settings: ProbeSettings) -> Iterator[tuple[str, Float[Tensor, "K 2 C"]]]:
-    """Yield the mean and the deviation of every unit at every place that is looked at."""
+    """Yield the mean and the deviation of every unit at every measured place."""
     networks, batches = context.networks, settings.batches or 1
     for layer in chosen(settings, networks.activations):
         yield layer, _mean_and_deviation(context.samples("inputs", layer, batches))
@@ -141,7 +141,7 @@ def _by_layer(networks: Networks, theta: Theta) -> Iterator[tuple[str, list[str]
 
 
 def _inner(norm: nn.Module) -> Any:
-    """Return a norm layer without what places it in a network of the user's own."""
+    """Return a norm layer without its wrapper for the user's own networks."""
     return norm.layers[0] if isinstance(norm, Placed) else norm
 
 
@@ -154,7 +154,7 @@ def _scale_and_shift(norm: Any, like_KC: Float[Tensor, "K C"]) -> tuple[Float[Te
 
 
 def _running_variance(norm: Any) -> Float[Tensor, "K C"]:
-    """Return what evaluation divides by; in recurrent layers the features of every time step stand for C."""
+    """Return the variance that evaluation divides by; in recurrent layers C counts the features of all time steps."""
     running = norm.running_var
     by_row: Tensor = running.double().view(len(running), -1, running.shape[-1])
     return by_row.expand(-1, _steps(norm), -1).flatten(1)

@@ -1,4 +1,4 @@
-"""The engine that trains on the nodes of a Ray cluster: what fits them, what each gets, and how it is handed out."""
+"""The engine that trains on the nodes of a Ray cluster: what fits them, and what each gets."""
 
 import socket
 from collections.abc import Generator, Mapping, Sequence
@@ -62,7 +62,7 @@ class Cluster:
     """cpu, or the GPU that Ray gives to a worker."""
     gpus_per_group: float
     held_share: float = HELD_SHARE
-    """Share of a worker's time that copies of the state take at most."""
+    """The largest share of a worker's time that copies of the state may take."""
 
     @property
     def place(self) -> str:
@@ -72,7 +72,7 @@ class Cluster:
         return f"{counted(len(self.nodes), 'node')} ({names}) with {counted(count, kind)}"
 
     def load(self, groups: Sequence[TrialGroup]) -> Datasets:
-        """Load what groups train on into this machine's memory, from where it goes to each node once."""
+        """Load what groups train on into this machine's memory. From there it goes to each node once."""
         try:
             return load_data(groups, torch.device("cpu"))
         except InputError as error:
@@ -106,7 +106,7 @@ class Cluster:
     def _workers(
         self, jobs: Sequence[Job], datasets: Datasets, probes: Sequence[ProbeSettings], threads: int
     ) -> RayWorkers:
-        """Put the data where all nodes can get them, and return who trains on them."""
+        """Put the data where all nodes can get them, and return the pool that trains on them."""
         data = {key: ray.put(datasets[key]) for key in {data_key(job.group) for job in jobs}}
         assignment = ray.put(Assignment(self.device.type, data, tuple(probes), self.held_share, versions()))
         # Retried by dispatch, which knows the newest state.
@@ -122,7 +122,7 @@ class Cluster:
         return RayWorkers(submit, {"GPU": self.gpus_per_group, "CPU": 1} if self._on_gpu else {"CPU": 1})
 
     def facts(self) -> Mapping[str, Any]:
-        """Return what environment.json says of where a run was trained."""
+        """Return what environment.json says about where a run was trained."""
         return {
             "device": self.device.type,
             "device_name": ", ".join(sorted({node.info.device_name for node in self.nodes})),
@@ -143,15 +143,15 @@ class Cluster:
 
     @property
     def _most_threads(self) -> int:
-        """Threads of a group at most: as many as in this process alone, where a node has them."""
+        """The most threads of a group: as many as in this process alone, if a node has them."""
         return 1 if self._on_gpu else min(torch.get_num_threads(), max(node.cpus for node in self.nodes))
 
     def _threads(self, trials: int) -> int:
-        """Threads of a group, each on a CPU: one, or more where CPUs would idle, as a run has fewer trials."""
+        """Threads of a group, each on a CPU: one, or more if CPUs would idle because a run has fewer trials."""
         return max(1, min(self._most_threads, self._cpus // max(1, trials)))
 
     def _places(self, node: Node, cpus: int) -> int:
-        """Groups that a node trains at once, with so many CPUs each."""
+        """Groups that a node trains at once, given the CPUs of each."""
         places = node.cpus // cpus
         # A share is of one GPU, and the shares of a group don't add up across them.
         return min(places, node.gpus * int(1 / self.gpus_per_group + 1e-9)) if self._on_gpu else places

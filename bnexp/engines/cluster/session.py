@@ -67,7 +67,7 @@ def _joined(address: str | None) -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raise what is wrong where nobody answers: Ray would try for minutes."""
+    """Raise an error if nobody answers: Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
@@ -87,9 +87,9 @@ def _own_signals() -> Iterator[None]:
 
 
 def _quieten() -> None:
-    """Let Ray keep to itself what it prints of workers that died: it would stand between the lines that scripts read.
+    """Keep Ray from printing about workers that died, between the lines that scripts read.
 
-    `log_to_driver=False` leaves these messages; there is no public switch for them (Ray 2.60).
+    `log_to_driver=False` doesn't stop these messages; there is no public switch for them (Ray 2.60).
     """
     ray._private.worker._worker_logs_enabled = False
 
@@ -101,7 +101,7 @@ def probe_node(device: str) -> NodeInfo:
 
 
 def find_nodes(device: str) -> list[Node]:
-    """Probe every machine that has what training on cpu or cuda takes.
+    """Probe every machine that has what training on cpu or cuda needs.
 
     Raises:
         InputError: none has it; one doesn't answer, or runs other programs.

@@ -1,7 +1,7 @@
 """All trials of somebody's perceptron at once: layers with the trial axis, in the order in which its code calls them.
 
-That takes a network that is a chain: images as rows of features, and then one layer or activation after the other.
-Such a chain is found by torch.fx, which follows the code without numbers, and refuses code that looks at them.
+This works for networks that are chains: images as rows of features, then one layer or activation after the other.
+torch.fx finds such a chain: it follows the code without numbers, and refuses code that depends on them.
 """
 
 import operator
@@ -27,7 +27,7 @@ class Step(NamedTuple):
     call: str | Callable[..., Tensor]
     """Name of a layer, or an activation that is called as a function."""
     arguments: Sequence[Any] = ()
-    """Behind the first, which is what the call before returned."""
+    """Arguments after the first, which is what the previous call returned."""
     options: Mapping[str, Any] = {}
     """Keyword arguments."""
 
@@ -101,7 +101,7 @@ LAYERS: Mapping[type[nn.Module], type[nn.Module]] = {
     Placed: _Placed,
     OwnDropout: _Dropout,
 }
-"""Layers of one trial, and those that take their stacked tensors and x_KBC, with the same numbers."""
+"""Layers of one trial, each with a layer that takes the stacked tensors and x_KBC and gives the same numbers."""
 
 
 def compute_at_once(network: nn.Module) -> None:
@@ -120,7 +120,7 @@ def call_chain(network: nn.Module, chain: Sequence[Step], x_SBC: Float[Tensor, "
 
 
 def rows_alone(seen: ForwardPass) -> bool:
-    """Tell whether a network of one trial calls known layers alone, those with tensors for rows of features."""
+    """Tell whether a network of one trial only calls known layers; those with tensors take rows of features."""
     shapes = [call.inputs for call in seen.of((*LAYERS,))]
     return all(len(shape) == 2 and shape[0] == IMAGES for shape in shapes) and all(
         type(call.layer) is nn.Flatten or _known(call.layer) for call in seen.calls
@@ -128,7 +128,7 @@ def rows_alone(seen: ForwardPass) -> bool:
 
 
 def chain_of(network: nn.Module) -> Sequence[Step]:
-    """Return what a network of one trial calls behind what makes rows of the images; empty where that is no chain."""
+    """Return what a network of one trial calls after flattening the images; empty if that is no chain."""
     training, evaluation = (_traced(network.train(mode)) for mode in (True, False))
     return training if training == evaluation else ()
 
@@ -142,7 +142,7 @@ def _traced(network: nn.Module) -> Sequence[Step]:
     """Follow the code of a network in its mode."""
     try:
         last, *nodes = _Tracer().trace(network).nodes
-    except Exception:  # whatever code of others raises where it gets no numbers
+    except Exception:  # whatever the user's code raises without numbers
         return ()
     steps, sizes = list[Step](), set[object]()
     for node in nodes:

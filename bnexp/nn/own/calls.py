@@ -1,6 +1,6 @@
 """What a forward pass of somebody's network calls, in order: layers with their inputs, functions, random numbers.
 
-One pass over two empty images tells it, on the CPU and in training mode; the network is a copy that is thrown away.
+One pass over two empty images finds it, on the CPU and in training mode; the network is a copy that is thrown away.
 """
 
 import copy
@@ -26,7 +26,7 @@ from bnexp.errors import InputError
 NORM_LAYERS: tuple[type[nn.Module], ...] = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 WEIGHT_LAYERS = (nn.Linear, _ConvNd)
 DROPOUT_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-"""Those whose random numbers come from the seed's streams, as in all networks."""
+"""Layers whose random numbers come from the seed's streams, as in all networks."""
 ACTIVATION_LAYERS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
     *(nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Softsign),
@@ -40,7 +40,7 @@ CHANNELS, LAST = 1, -1
 """Axis of the features: in images, or in rows of tokens."""
 IMAGES = 2
 BEHIND = "norm_behind"
-"""Name of what an arm hangs behind a layer, as its child."""
+"""Name of the child that an arm attaches to a layer, to run after it."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class LayerCall:
 
     name: str
     layer: nn.Module
-    """In the network that was asked about, not in its copy."""
+    """The layer in the original network, not in its copy."""
     inputs: tuple[int, ...]
     """Shape of its first input, the two images in front; empty where that isn't a tensor."""
     outputs: tuple[int, ...]
     """Shape of its output; empty where that isn't a tensor."""
     behind: str
-    """Name of the layer whose output is its very input; empty where something lies between them."""
+    """Name of the layer whose output is its input, unchanged; empty if there is something in between."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ForwardPass:
     functions: tuple[tuple[str, str], ...]
     """Norms and activations that are called as functions: name of the module that calls, and of the function."""
     taken: Mapping[str, int]
-    """How many functions of torch got a layer's very output."""
+    """How many functions of torch got the output of a layer, unchanged."""
     own_functions: tuple[str, ...]
     """Names of the torch.autograd.Functions of the user's own that the output came through."""
     output: Any
@@ -94,7 +94,7 @@ class ForwardPass:
 
 @dataclass
 class _Watch(TorchFunctionMode):
-    """Sees the functions that torch is asked for, in which module, and what they get."""
+    """Records the functions of torch that are called, in which module, and their inputs."""
 
     made_by: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     """Outputs of layers by their ids: with the tensor, so that no other one gets its id."""
@@ -140,7 +140,7 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
 
     def enter(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         watch.inside.append((name, module, len(calls)))
-        calls.append(None)  # the layer comes before the norm layers that hang on it
+        calls.append(None)  # the layer comes before the norm layers attached to it
 
     def leave(recorded: bool, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         name, _, place = watch.inside.pop()
@@ -241,7 +241,7 @@ def side_effects(network: nn.Module, image: tuple[int, int, int]) -> tuple[bool,
 
     with torch.no_grad():
         first, _, new = called()
-        second, drawn, changed = called()  # what is made once and then kept doesn't count
+        second, drawn, changed = called()  # attributes that are made once and then kept don't count
         if not torch.allclose(first, second, rtol=1e-3, atol=1e-6, equal_nan=True):
             kept = next(iter(changed or new), "")
             remedy = f"{kept} is kept between them; reset it in each pass, or make it a buffer (register_buffer)"

@@ -1,6 +1,6 @@
-"""K copies of somebody's network along the trial axis: their tensors are stacked.
+"""K copies of the user's network along the trial axis: their tensors are stacked.
 
-The copies compute in turn, or all at once where the network is a chain of layers that have a trial axis.
+The copies compute in turn, or all at once if the network is a chain of layers that have a trial axis.
 
 docs/own-network.md describes this for users.
 """
@@ -45,7 +45,7 @@ Image = tuple[int, int, int]
 
 
 OWN = "network."
-"""Before the names that the layers have in the user's code."""
+"""Prefix of the names that the layers have in the user's code."""
 
 
 class OwnNetworks(nn.Module):
@@ -137,7 +137,7 @@ class OwnNetworks(nn.Module):
         return {f"{OWN}{name}": self.network.get_submodule(name) for name, sizes in shapes.items() if len(sizes) == 1}
 
     def as_activations(self, name: str, x: Tensor) -> Activations:
-        """Return what passes a layer as layers with the trial axis have it: (K, B, C), or (B, C, H, W) of one trial."""
+        """Return a layer's output in the layout of K trials: (K, B, C), or (B, C, H, W) of one trial."""
         if self._chain:
             return x
         axis = arm_pass(self._model, self._image, self._classes).axes[name.removeprefix(OWN)]
@@ -157,7 +157,7 @@ class OwnNetworks(nn.Module):
 
     @property
     def unrepeatable(self) -> str:
-        """What in its code no repetition of the same kernels would do; empty where nothing is known of."""
+        """What its code does that repeating the same kernels would miss; empty if nothing is known."""
         if self._random:
             return "draws random numbers besides the dropout layers"
         return f"changes {self._keeps}, which is neither parameter nor buffer" if self._keeps else ""
@@ -215,7 +215,7 @@ def arm_chain(model: ModelSettings, image: Image, classes: int) -> Sequence[Step
 def _gives_the_same(network: nn.Module, chain: Sequence[Step], image: Image) -> bool:
     """Tell whether a chain gives the logits of the network that it was found in.
 
-    Code may do something else with tensors than with what torch.fx hands it.
+    Code may treat tensors differently from what torch.fx passes to it.
     """
     at_once = copy.deepcopy(network)
     _stack(at_once, 1)

@@ -52,7 +52,7 @@ def _check_arguments(call: Any, given: Mapping[str, Any], source: NetworkSource)
     """Raise InputError for arguments that the call lacks or doesn't take."""
     try:
         known = inspect.signature(call).parameters.values()
-    except (TypeError, ValueError):  # code that isn't written in Python tells none
+    except (TypeError, ValueError):  # code that isn't written in Python has no signature
         return
     named = [each for each in known if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     takes = [each.name for each in named]

@@ -1,6 +1,7 @@
-"""The arms of somebody's network: norm layers taken out, put in, exchanged or set otherwise; the rest stays as written.
+"""The arms of the user's network: norm layers are taken out, put in, replaced or changed.
 
-Layers keep their names: a norm layer that is put behind another becomes its child `norm_behind`, called by a hook.
+Everything else stays as written. Layers keep their names: a norm layer that is put after another layer becomes its
+child `norm_behind`, called by a hook.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +47,10 @@ class Placed(nn.Module):
         self.layers, self.axis = layers, axis
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise: with the features last every token is a sample; else the places of an image belong together."""
+        """Normalise.
+
+        If features are the last axis, every token is a sample; otherwise the places of an image belong together.
+        """
         if x.ndim == 2 or self.axis == LAST:
             y: Tensor = self.layers(x.flatten(0, -2)[None])
         else:
@@ -54,7 +58,7 @@ class Placed(nn.Module):
         return y.reshape(x.shape)
 
     def plain(self, axes: int) -> nn.Module:
-        """Return what it does in evaluation, as torch has it, with inputs of so many axes."""
+        """Return a layer of torch that does the same in evaluation, for inputs with this many axes."""
         as_usual = axes == 2 or (axes == 4 and self.axis == CHANNELS)
         to = Converter.of(images=axes != 2 and self.axis == CHANNELS)
         layer = nn.Sequential(*to.layers(self.layers))[0]
@@ -81,7 +85,7 @@ class OwnDropout(nn.Module):
         return self.dropped(x, lambda draws: draws.uniform("dropout", *shape)[0].movedim(-1, 1))
 
     def dropped(self, x: Tensor, uniforms: Callable[[TrialRandom], Tensor]) -> Tensor:
-        """Return x where its uniforms are above the rate, grown, and else 0; x itself where nothing is dropped."""
+        """Return x scaled up where its uniforms are above the rate, and 0 elsewhere; x itself if nothing is dropped."""
         if not self.training or self.draws is None or self.rate == 0:
             return x
         scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
@@ -104,7 +108,7 @@ class SlicedBatchNorm(_BatchNorm):
         return torch.cat([_BatchNorm.forward(self, part) for part in x.split(self.over)])
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Leave the check to the layer that it was."""
+        """Leave the check to the original layer."""
 
 
 def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws: TrialRandom | None) -> None:
@@ -207,7 +211,7 @@ def _placed(factory: LayerFactory, call: LayerCall, shape: Sequence[int], axis: 
 
 
 def _samples(call: LayerCall, shape: Sequence[int], images: int, axis: int) -> int:
-    """Return what so many images have along the axis that a norm layer cuts: of tokens, each is a sample."""
+    """Return the samples that a batch has along the axis that a norm layer cuts: each token is one."""
     two = prod(shape[:-1]) if axis == LAST else shape[0]
     if two % IMAGES:
         raise InputError(f"{call.name}: norm.over needs the images along the first axis; leave it out")
@@ -217,7 +221,7 @@ def _samples(call: LayerCall, shape: Sequence[int], images: int, axis: int) -> i
 
 
 def _give_biases(seen: ForwardPass) -> None:
-    """Give weight layers right before a norm layer a bias of zero where they have none: β was it."""
+    """Give weight layers right before a norm layer a bias of zero if they have none: β was their bias."""
     layers = {call.name: call.layer for call in seen.of(WEIGHT_LAYERS)}
     for call in seen.of(NORM_LAYERS):
         layer = layers.get(call.behind)
@@ -226,7 +230,7 @@ def _give_biases(seen: ForwardPass) -> None:
 
 
 def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
-    """Put norm layers behind the hidden weight layers, or behind the activations between them."""
+    """Put norm layers after the hidden weight layers, or after the activations between them."""
     after = factory.model.norm.placement == "after"
     if after:
         _refuse(seen, ACTIVATION_FUNCTIONS, "no norm layer can be put after it", "nn.ReLU")
