@@ -20,10 +20,7 @@ from bnexp.store.files import READ_ONLY
 
 
 def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return the warnings that a better experiment would avoid.
-
-    Tuning, looks and patience always cause one each, which are left out.
-    """
+    """Return the warnings that a better experiment would avoid, not those of tuning, looks and patience."""
     always = [*_tuned(study), *_looked(comparison), *_stopped(study, comparison)]
     return tuple(line for line in comparison.warnings if line not in always)
 
