@@ -1,7 +1,7 @@
 """The layers of the design, held against the code's own imports: a wrong import fails here."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -114,18 +114,20 @@ def crossings(root: Path = PACKAGE) -> set[tuple[str, str]]:
     }
 
 
-def loaded_with(module: str, root: Path = PACKAGE) -> set[str]:
+def imports_at_once(root: Path = PACKAGE) -> dict[str, set[str]]:
+    """By module, those that it names in the statements that run when it is imported."""
+    known = modules(root)
+    return {name: set(imported(statements(path.read_text(), at_once=True), known)) for name, path in known.items()}
+
+
+def loaded_with(module: str, imports: Mapping[str, set[str]]) -> set[str]:
     """All modules, ours and others', that importing a module imports at once, packages above them included."""
-    known, seen, waiting = modules(root), set[str](), [module]
+    seen, waiting = set[str](), [module]
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if "." in name:
-            waiting.append(name.rpartition(".")[0])
-        if name in known:
-            waiting += imported(statements(known[name].read_text(), at_once=True), known)
+        if name and name not in seen:
+            seen.add(name)
+            waiting += [name.rpartition(".")[0], *imports.get(name, ())]
     return seen
 
 
@@ -141,7 +143,8 @@ def torch_users(root: Path = PACKAGE) -> list[str]:
     """Modules that have to do without torch but import it, or something that does."""
     free = [name for name in modules(root) if part(name) in WITHOUT_TORCH and not name.startswith(WITH_TORCH)]
     free.append("bnexp.cli.main")
-    return [name for name in free if "torch" in loaded_with(name, root)]
+    imports = imports_at_once(root)
+    return [name for name in free if "torch" in loaded_with(name, imports)]
 
 
 def test_the_layers_name_every_package_and_no_other() -> None:
@@ -153,12 +156,8 @@ def test_packages_import_only_from_the_layers_below() -> None:
 
 
 def test_modules_have_no_cycle() -> None:
-    known = modules()
-    targets = {
-        name: set(imported(statements(path.read_text(), at_once=True), known)) & known.keys()
-        for name, path in known.items()
-    }
-    left = {name: others - {name} for name, others in targets.items()}
+    imports = imports_at_once()
+    left = {name: others & imports.keys() - {name} for name, others in imports.items()}
     while ready := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in ready}
     assert left == {}
@@ -174,25 +173,23 @@ def test_pyplot_with_its_state_for_a_whole_process_stays_out() -> None:
 
 
 def test_torch_is_found_where_it_is_imported() -> None:
-    assert {"torch", "numpy"} <= loaded_with("bnexp.runner.run")
+    assert {"torch", "numpy"} <= loaded_with("bnexp.runner.run", imports_at_once())
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:
     assert [name for name, path in modules().items() if len(path.read_text().splitlines()) > LONGEST] == []
 
 
-def calls_of_print(module: str) -> list[int]:
-    names = (node for node in ast.walk(parsed(modules()[module].read_text())) if isinstance(node, ast.Call))
-    return [node.lineno for node in names if isinstance(node.func, ast.Name) and node.func.id == "print"]
+def calls_of_print(path: Path) -> list[int]:
+    calls = (node for node in ast.walk(parsed(path.read_text())) if isinstance(node, ast.Call))
+    return [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
 
 
 def test_only_the_command_line_prints() -> None:
-    assert {
-        module: calls_of_print(module)
-        for module in modules()
-        if part(module) not in ("screen", "cli", "main") and module != "bnexp.claims.command" and calls_of_print(module)
-    } == {}
-    assert calls_of_print("bnexp.cli.main")
+    known = modules()
+    quiet = [name for name in known if part(name) not in ("screen", "cli", "main") and name != "bnexp.claims.command"]
+    assert {name: lines for name in quiet if (lines := calls_of_print(known[name]))} == {}
+    assert calls_of_print(known["bnexp.cli.main"])
 
 
 WRONG = [

@@ -57,7 +57,7 @@ def test_a_last_line_that_is_still_being_written_is_no_row_and_no_error(make_run
     content, whole = file.read_bytes(), run.read().curves
     start = content.rstrip(b"\n").rfind(b"\n") + 1
     assert len(content) - start > 50
-    for end in range(start, len(content) - 1):
+    for end in {*range(start, len(content) - 1, 11), start + 1, len(content) - 2}:
         file.write_bytes(content[:end])
         pd.testing.assert_frame_equal(run.read().curves, whole[:-1])
     file.write_bytes(content)
