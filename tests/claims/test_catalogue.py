@@ -8,9 +8,12 @@ import pytest
 
 from bnexp.claims.catalogue import Claim, find_claims, load_claim
 from bnexp.claims.checks import CHECKS
+from bnexp.config.experiment import default_config
 from bnexp.config.load import shipped
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import ConfigError, InputError
+from bnexp.papers.catalogue import find_papers
+from bnexp.runner.prepare import prepare
 
 MEASURE = {"label": "test accuracy", "value": "final_test_accuracy", "better": "higher", "margin": 0.005}
 CLAIM: dict[str, Any] = {
@@ -168,3 +171,11 @@ def test_a_shipped_claim_can_be_judged(name: str, claims: dict[str, Claim]) -> N
         assert len(experiment.seeds) >= 6 or not claim.settings.measures
     if claim.settings.measures and claim.experiments:
         assert claim.settings.measures[0].margin > 0
+
+
+def test_what_trains_on_digits_can_be_trained_as_it_says(claims: dict[str, Claim], tmp_path: Path) -> None:
+    small = [entry.experiments["small"] for entry in (*claims.values(), *find_papers()) if entry.experiments]
+    digits = [experiment for experiment in small if experiment.data.name == "digits"]
+    assert {"deep_needs_it", "fixup", "wu_he"} <= {experiment.name for experiment in digits}
+    for experiment in digits:
+        assert prepare(default_config(experiment), tmp_path, "cpu").groups
