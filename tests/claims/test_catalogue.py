@@ -174,7 +174,8 @@ def test_a_shipped_claim_can_be_judged(name: str, claims: dict[str, Claim]) -> N
 
 
 def test_what_trains_on_digits_can_be_trained_as_it_says(claims: dict[str, Claim], tmp_path: Path) -> None:
-    small = [entry.experiments["small"] for entry in (*claims.values(), *find_papers()) if entry.experiments]
+    experiments = [entry.experiments for entry in claims.values()] + [paper.experiments for paper in find_papers()]
+    small = [found["small"] for found in experiments if found]
     digits = [experiment for experiment in small if experiment.data.name == "digits"]
     assert {"deep_needs_it", "fixup", "wu_he"} <= {experiment.name for experiment in digits}
     for experiment in digits:
