@@ -87,7 +87,7 @@ def read(settings: DataSettings) -> RawImages:
 
 
 def digest(settings: DataSettings) -> str:
-    """Return a digest of the images' names and sizes: to read them all takes long, and a copy has other times.
+    """Return a digest of the images' names and sizes: reading them all takes long, and a copy has other time stamps.
 
     Raises:
         InputError: the tree is not as expected.
@@ -97,7 +97,7 @@ def digest(settings: DataSettings) -> str:
 
 @dataclass(frozen=True)
 class Tree:
-    """The images below a folder, none of which was opened."""
+    """The images below a folder; none has been opened yet."""
 
     root: Path
     classes: int
@@ -151,7 +151,7 @@ def _root(folder: str | None) -> Path:
 
 
 def _folders(root: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the folder of each split, the root itself where there are none, and what to say of the choice."""
+    """Return the folder of each split (the root itself if there are none), and what to say about the choice."""
     there = {entry.name.lower(): Path(entry.path) for entry in os.scandir(root) if entry.is_dir()}
     named = {split: [there[name] for name in names if name in there] for split, names in NAMES.items()}
     folders = {split: found[0] for split, found in named.items() if found}
@@ -255,14 +255,14 @@ def _holds_image(path: str) -> bool:
 
 @contextmanager
 def open_image(path: str) -> Iterator[Image.Image]:
-    """Open one image, the first of several in a file; any error while it is open is blamed on the file.
+    """Open an image, the first if a file has several; any error while it is open counts as a fault of the file.
 
     Colours of 16 bits a channel are rounded down to 8, as PIL reads them.
 
     Raises:
         InputError: naming the file that is no readable image of a known format, or has more than 8 bits of grey.
     """
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # without any, Python prints what PIL logs
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler, Python prints what PIL logs
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":  # 16- or 32-bit values, which PIL would clip at 255 without a word
@@ -286,13 +286,13 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Tell whether anything shines through an image."""
+    """Tell whether an image has transparent pixels."""
     shown = image.convert("RGBA").getchannel("A").histogram()[255]
     return image.has_transparency_data and shown < image.width * image.height
 
 
 def on_background(image: Image.Image, mode: str, grey: int) -> Image.Image:
-    """Return an image as L or RGB, laid on a grey value where it is transparent."""
+    """Return an image as L or RGB, with a grey value as background where it is transparent."""
     if not image.has_transparency_data:
         return image.convert(mode)
     whole = Image.new("RGBA", image.size, (grey, grey, grey, 255))
@@ -301,9 +301,9 @@ def on_background(image: Image.Image, mode: str, grey: int) -> Image.Image:
 
 
 def _decode(files: Files, side: int | None) -> tuple[Arrays, str]:
-    """Decode all images; return them, and the name of what transparent ones are laid on, if there are any.
+    """Decode all images; return them, and the name of the background of transparent ones, if there are any.
 
-    With a side they become squares of it, cut out of their middle and scaled bilinearly.
+    With a `side` they become squares of that size, cut out of the middle and scaled bilinearly.
     """
     mode, (width, height), background = _survey(files, side)
     shape = (1 if mode == "L" else 3, height, width)
@@ -325,9 +325,8 @@ def _decode(files: Files, side: int | None) -> tuple[Arrays, str]:
 def _survey(files: Files, side: int | None) -> tuple[str, tuple[int, int], str]:
     """Return L or RGB, width and height, and the name of the background, empty where no image is transparent.
 
-    Without a side to which all are cut, they need one size.
-
-    It is white, or black where transparent training images are light: on average, each pixel as far as it is opaque.
+    Without a `side` all images need one size. The background is white, or black if transparent training images are
+    light: on average, with each pixel weighted by its opacity.
     """
     first = min(files["train"], key=lambda file: (file[1], file[0]))[0]
     with open_image(first) as image:
@@ -370,7 +369,7 @@ def _load(cache: Path, files: Files) -> tuple[Arrays, str] | None:
     try:
         with open(cache, "rb") as file, np.load(file, allow_pickle=False) as stored:
             return {split: stored[split] for split in files}, str(stored["background"])
-    except Exception:  # damage breaks in zipfile, zlib or NumPy, each of which has its own errors
+    except Exception:  # damaged files fail in zipfile, zlib or NumPy, each of which has its own errors
         return None
 
 
@@ -382,4 +381,4 @@ def _store(cache: Path, arrays: Arrays, background: str) -> None:
             np.savez(Path(folder) / cache.name, allow_pickle=False, background=np.array(background), **arrays)
             os.replace(Path(folder) / cache.name, cache)
     except OSError:
-        pass  # a full disk or a read-only folder: the images are decoded again next time
+        pass  # a full disk or a read-only folder: images are decoded again next time

@@ -89,7 +89,7 @@ def free_memory(device: "torch.device | None" = None) -> int:
 
 
 def check_room(what: str, needed: int, remedy: str, device: "torch.device | None" = None) -> None:
-    """Check that so many bytes are free.
+    """Check that enough bytes are free.
 
     Args:
         what: takes them, in the plural and after the key that it is about.

@@ -3,17 +3,17 @@
 The pixels of a channel share shift and spread; under center each pixel has a shift of its own, its mean, and nothing is
 divided. A row of a table is an image of one place, so that each feature is a channel of its own.
 
-Whitening stands in place of the first two steps. It makes the covariance over the training images the identity, by
-principal components or nearest: with the covariance U diag(λ) Uᵀ of the centred images x, as rows, x U diag(1/√(λ + ε))
-are the principal components (PCA), the largest variance first; times Uᵀ they are turned back into images (ZCA), of all
+Whitening replaces the first two steps. It makes the covariance over the training images the identity, as principal
+components (PCA) or as images (ZCA): with the covariance U diag(λ) Uᵀ of the centred images x, as rows, x U diag(1/√(λ +
+ε)) are the principal components (PCA), the largest variance first; times Uᵀ they are images again (ZCA), of all
 whitened inputs those nearest to x (Kessy, Lewin and Strimmer 2018, https://arxiv.org/abs/1512.00809).
 
 Where the training images don't vary, λ is 0: in float64, up to P · 2^-52 · λ₁, the largest one (as in
 numpy.linalg.matrix_rank). The eigenvectors of these directions could be any basis. PCA therefore leaves them out: these
 components are 0 for every image. ZCA doesn't depend on that basis, and multiplies by 1/√ε there.
 
-Bytes become inputs batch by batch, or once where a GPU has room for it. Whitening, and scaling floats of any size, need
-float64: such images are made inputs once, when the data set is loaded.
+Bytes become inputs batch by batch, or all at once if a GPU has room for them. Whitening, and scaling floats of any
+size, need float64: such images become inputs once, when the data set is loaded.
 
 Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
 """
@@ -33,31 +33,31 @@ from bnexp.errors import ConfigError, Problem
 CPU = torch.device("cpu")
 
 CHUNK_NUMBERS = 2**22
-"""Numbers of images that are float64 at a time: 1365 images of 3x32x32, which fill a product."""
+"""Pixels that are converted to float64 at a time: 1365 images of 3x32x32, enough for a fast product."""
 KEPT_INPUTS = 2**28
-"""Bytes that a GPU spares at most for a split that is kept as inputs: MNIST's take 188 MB, CIFAR-10's 614 MB. Making
-them batch by batch takes three kernels an update, which small networks notice."""
+"""The most bytes of a GPU for a split that is kept as inputs: MNIST's take 188 MB, CIFAR-10's 614 MB. Converting batch
+by batch takes three kernels per update, which slows down small networks."""
 SQUARES = 5
-"""Matrices of P × P alive at most, while the eigenvectors are computed."""
+"""The most P × P matrices alive, while the eigenvectors are computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Once:
-    """A fitted transform in float64 that makes images inputs once: z = (image - mean) / spread, or · matrix."""
+    """A fitted transform in float64 that turns images into inputs once: z = (image - mean) / spread, or · matrix."""
 
     mean_P: Float64[Tensor, " P"]
     """Exact where all training images agree, so that such a pixel is exactly 0."""
     spread_P: Float64[Tensor, " P"]
     matrix_PP: Float64[Tensor, "P P"] | None = None
-    """From pixels to components, standardising each channel first; None where images are not whitened."""
+    """From pixels to components, standardising each channel first; None if images are not whitened."""
 
     def __call__(self, images_P: Real[Tensor, "*batch P"]) -> Float64[Tensor, "*batch P"]:
-        """Return the images transformed."""
+        """Return the transformed images."""
         centred_P = images_P.double() - self.mean_P
         return centred_P / self.spread_P if self.matrix_PP is None else centred_P @ self.matrix_PP
 
     def of_all(self, images_NP: Real[Tensor, "N P"], dtype: torch.dtype) -> Float[Tensor, "N P"]:
-        """Return many images transformed, a chunk in float64 at a time, on the transform's device."""
+        """Return many transformed images, converted in chunks of float64, on the transform's device."""
         inputs_NP = self.mean_P.new_empty(images_NP.shape, dtype=dtype)
         chunks = zip(images_NP.split(_chunk(images_NP)), inputs_NP.split(_chunk(images_NP)), strict=True)
         for images_BP, inputs_BP in chunks:
@@ -102,7 +102,7 @@ def fit_whitening(images_NP: Real[Tensor, "N P"], spread_P: Float64[Tensor, " P"
 
 
 def check_memory(kind: Scaling, images: int, pixels: int, device: torch.device, dtype: torch.dtype) -> None:
-    """Check that so many images can be made inputs once and kept on a device.
+    """Check that this many images can become inputs once and be kept on a device.
 
     Raises:
         InputError: they, or the matrices that whitening them takes, don't fit the free memory.
@@ -118,7 +118,7 @@ def check_memory(kind: Scaling, images: int, pixels: int, device: torch.device, 
 
 
 def keeps_inputs(images: int, pixels: int, device: torch.device, dtype: torch.dtype) -> bool:
-    """Tell whether so many images in bytes are kept as inputs on a device."""
+    """Tell whether this many images in bytes are kept as inputs on a device."""
     return device.type == "cuda" and images * pixels * dtype.itemsize <= KEPT_INPUTS
 
 
@@ -139,7 +139,8 @@ class Normalization:
     """Takes the place of shift and spread where images are whitened, or floats."""
 
     def __call__(self, images_P: Real[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
-        """Return bytes, or what was kept of images, as network inputs; the latter, without factors, themselves."""
+        """Return bytes, or images in their kept form, as network inputs; the latter unchanged if there are no
+        factors."""
         if images_P.is_floating_point():
             return images_P if self.factor_P is None else images_P * self.factor_P
         inputs_P = self.once(images_P).to(self.shift_P.dtype) if self.once else self._scaled(images_P)
@@ -152,7 +153,7 @@ class Normalization:
         return Normalization(self.shift_P.to(device), self.spread_P.to(device), factor_P, once)
 
     def kept(self, images_NP: Real[Tensor, "N P"]) -> Real[Tensor, "N P"]:
-        """Return images as a data set keeps them, on the device: bytes, or made inputs once and for all."""
+        """Return images in the form that a data set keeps, on the device: bytes, or finished inputs."""
         if self.once:
             return self.once.of_all(images_NP, self.shift_P.dtype)
         images_NP = images_NP.to(self.shift_P.device)
@@ -160,7 +161,7 @@ class Normalization:
         return self._scaled(images_NP) if made else images_NP
 
     def pixels(self, kept_NP: Real[Tensor, "N P"]) -> Real[Tensor, "N P"]:
-        """Return the pixels of images that are kept, up to rounding; of whitened ones the inputs, as they are."""
+        """Return the pixels of kept images, up to rounding; if they are whitened, the inputs as they are."""
         if not kept_NP.is_floating_point() or (self.once and self.once.matrix_PP is not None):
             return kept_NP
         shift_P, spread_P = (self.once.mean_P, self.once.spread_P) if self.once else (self.shift_P, self.spread_P)
@@ -221,7 +222,7 @@ def fit(
 def _overflows(
     inputs_2P: Float[Tensor, "2 P"], scaling: Scaling, feature_scale: Mapping[int, float], whiten_eps: float
 ) -> Iterator[Problem]:
-    """Yield what takes the least and the greatest inputs beyond all numbers."""
+    """Yield what makes the least and the greatest inputs overflow."""
     dtype = inputs_2P.dtype
     largest = f"the largest number of {str(dtype).removeprefix('torch.')}, {torch.finfo(dtype).max:.1e}"
     higher = "" if dtype == torch.float64 else ", or set train.precision: fp64"

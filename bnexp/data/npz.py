@@ -1,4 +1,4 @@
-"""Reading .npz files from anywhere: nothing is unpickled, and nothing read that doesn't fit the memory."""
+"""Reading .npz files from any source: nothing is unpickled, and nothing is read that doesn't fit into memory."""
 
 import os
 import struct
@@ -19,7 +19,7 @@ from bnexp.data.machine import check_room, free_memory
 from bnexp.errors import InputError
 
 MAPPED_SHARE = 4
-"""Bytes that would take more than this part of the free memory stay on the disk."""
+"""Arrays of bytes that would take more than this part of the free memory stay on the disk."""
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -46,7 +46,7 @@ class Member:
 
 
 def read_npz(path: Path, named: Callable[[str], str | None]) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Return the arrays of a file by what they are called here, and the names of those that are not read.
+    """Return the arrays of a file by their names in bnexp, and the names of those that are not read.
 
     Arrays of bytes that would take much of the memory are read-only views of the file.
 

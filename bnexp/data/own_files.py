@@ -1,4 +1,4 @@
-"""Where files of one's own lie, and the digest that ties a run to what was in them. Torch-free."""
+"""Where the user's own files are, and the digest that ties a run to their content. Torch-free."""
 
 import hashlib
 import os
@@ -53,7 +53,7 @@ def own_files(settings: DataSettings) -> list[Path]:
 
 
 def checked_files(settings: DataSettings) -> list[Path]:
-    """Return the files of a data set, whose digest is the one that is set, if any is.
+    """Return the files of a data set; their digest is the one in the settings, if any is set.
 
     Raises:
         InputError: they are not there, or have changed.
@@ -75,7 +75,7 @@ def changed_text(path: Path, now: str, expected: str) -> str:
 def pinned(config: ExperimentConfig) -> ExperimentConfig:
     """Return an experiment with the digest of the files it trains on, so that other files are another run.
 
-    One whose arms or sweep change the file has several, each under its `data.root`.
+    If arms or sweeps change the file, there are several digests, each under its `data.root`.
 
     Raises:
         InputError: they are not there.

@@ -1,4 +1,4 @@
-"""A data set as its files hold it: whole, on the host, in training order, not yet normalised.
+"""A data set as in its files: whole, on the host, in training order, not yet normalised.
 
 Shapes: N images (its own number in each split), C channels, H, W.
 """
@@ -26,7 +26,7 @@ class RawSplit(NamedTuple):
     labels_N: NDArray[np.int64]
 
     def cut(self, at: int) -> "tuple[RawSplit, RawSplit]":
-        """Return the images before a number, and the others, as views."""
+        """Return the first images, up to a number, and the others, as views."""
         before, after = zip(*((part[:at], part[at:]) for part in self), strict=True)
         return RawSplit(*before), RawSplit(*after)
 
@@ -81,9 +81,9 @@ class RawImages:
         return {name: split.cut(getattr(shape, name))[0] for name, split in whole.items()}
 
     def check(self, published: DataShape | None = None) -> None:
-        """Raise ValueError with the first flaw that keeps a network from being trained on these arrays.
+        """Raise ValueError with the first flaw because of which no network can be trained on these arrays.
 
-        Later it would be an error of the device, or none. Where sizes are published, they are compared, too.
+        Later it would be an error of the device, or go unnoticed. If sizes are published, they are compared, too.
         """
         whole = {"train": self.train, "test": self.test} | ({"val": self.val} if self.val else {})
         for name, (images, labels) in whole.items():
@@ -166,9 +166,9 @@ def digit_rows() -> NDArray[np.float64]:
 
 
 MANY = 10
-"""Classes; fewer are no cause to wonder."""
+"""Numbers of classes from which on a warning is due."""
 MOST_NAMED = 5
-"""Features that a warning names."""
+"""The most features that a warning names."""
 
 
 def data_warnings(splits: Mapping[str, RawSplit], classes: int, features: Sequence[str] = ()) -> Iterator[str]:

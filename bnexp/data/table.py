@@ -21,13 +21,13 @@ from bnexp.errors import InputError, nearest
 
 SEPARATORS = ",;\t"
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "?"]
-"""Feature values that are none."""
+"""Texts that stand for missing values."""
 MOST_FAULTS = 10
-"""Columns of which it is said what is wrong with them."""
+"""The most columns whose faults are reported."""
 SAMPLE = 2**20
-"""Characters of a file that tell how many rows the rest has."""
+"""Characters of a file from which the number of rows is estimated."""
 COPIES = 3
-"""Copies of the numbers that reading them takes."""
+"""Copies of the numbers that are in memory while they are read."""
 
 
 def read(settings: DataSettings) -> RawImages:
@@ -112,7 +112,7 @@ def _header(path: Path) -> tuple[str, list[str]]:
 
 
 def _faults(features: pd.DataFrame) -> Iterator[str]:
-    """Yield what keeps columns from being features."""
+    """Yield why columns can't be features."""
     for name, values in features.items():
         if values.dtype.kind not in "biuf":
             example = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()].iloc[0]

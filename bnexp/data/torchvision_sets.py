@@ -29,7 +29,7 @@ def read(settings: DataSettings) -> RawImages:
     if not is_complete(spec, root):
         try:
             _download(reader, spec, root)
-        except Exception as cause:  # urllib, http, ssl, tarfile and torchvision each have their own
+        except Exception as cause:  # urllib, http, ssl, tarfile and torchvision each have their own errors
             raise InputError(
                 f"data.name: {name} is not in {root}, and downloading it failed ({_reason(cause)}). Three ways out:\n"
                 "  - connect to the internet and run the same command again: it downloads what is missing on first "
@@ -41,7 +41,7 @@ def read(settings: DataSettings) -> RawImages:
         train, test = (_arrays(spec, reader(root, **half)) for half in spec.halves)
         raw = RawImages(train, test, classes=spec.classes)
         raw.check(published(name))
-    except Exception as cause:  # torchvision meets damage with whatever breaks first: assert, KeyError, ValueError
+    except Exception as cause:  # damage: assert, KeyError, ValueError, whatever breaks first
         raise InputError(
             f"data.name: the files of {name} in {folder} are damaged ({_reason(cause)}); "
             f"delete {', '.join(spec.files)} there and run again to download them again"
@@ -57,7 +57,7 @@ def _download(reader: Any, spec: DatasetSpec, root: Path) -> None:
     nearest = next(place for place in (root, *root.parents) if os.path.exists(place))
     # On the target's file system: moving into place is then a rename, which never leaves half a file.
     with TemporaryDirectory(prefix=".bnexp-download-", dir=nearest) as temporary, _timeout(30.0):
-        for half in spec.halves:  # most readers fetch both at once, and find the second there
+        for half in spec.halves:  # most readers fetch both at once, so that the second is there already
             reader(temporary, **half, download=True)
         (root / spec.folder).mkdir(parents=True, exist_ok=True)
         for name in spec.files:

@@ -36,9 +36,11 @@ class Engine(Protocol):
         """Cut groups so that they fit, and sort them into the order in which they train.
 
         Args:
-            groups: trials of one shape each. shape_of: what a group trains on. probes: that are taken while they train.
+            groups: trials of one shape each.
+            shape_of: what a group trains on.
+            probes: that are taken while they train.
             begun: whether training in these groups has begun, so that the last bits of results depend on how they are
-            cut.
+                cut.
 
         Raises:
             InputError: one trial alone doesn't fit.

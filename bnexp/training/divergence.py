@@ -1,4 +1,4 @@
-"""Which trials are diverged, found in their batch losses whenever someone asks.
+"""Which trials are diverged, found from their batch losses when it is asked for.
 
 Shapes: N steps whose losses are kept until then.
 """
@@ -11,27 +11,27 @@ from bnexp.records import DIVERGED_FACTOR
 from bnexp.training.numerics import totals_dtype
 
 NEVER = 2**62
-"""A step that no training reaches."""
+"""A step beyond the end of any training."""
 
 
 class Divergence:
-    """Which of K trials are diverged, and the highest batch loss of each; all of it stays on the device.
+    """Which of K trials are diverged, and the highest batch loss of each; everything stays on the device.
 
-    Diverged is a state. A trial is diverged if a number of it is no longer finite, which is for good; or if its batch
-    loss lies above the limit of DIVERGED_FACTOR, until one comes back below it. An update only notes its losses, which
-    takes three small operations; what they say is worked out for all of them at once.
+    Diverged is a state. A trial is diverged for good once one of its numbers is no longer finite. It is also diverged
+    while its batch losses lie above the limit of DIVERGED_FACTOR. An update only stores its losses, which takes three
+    small operations. They are checked later, all at once.
 
     Args:
         trials: how many.
         guessing: the loss of a network that gives every class the same probability, ln C.
-        steps: losses that can be noted before someone asks.
+        steps: losses that can be stored before the state is asked for.
         like: a tensor on the device and in the precision of the losses.
     """
 
     def __init__(self, trials: int, guessing: float, steps: int, like: Tensor):
         self._guessing = guessing
         self._loss_NK = like.new_zeros(steps, trials)
-        self._step_N = torch.zeros(steps, dtype=torch.int64, device=like.device)  # 0: nothing noted
+        self._step_N = torch.zeros(steps, dtype=torch.int64, device=like.device)  # 0: nothing stored
         infinite_K = like.new_full((trials,), float("inf"))
         none_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
         self._state = {
@@ -43,13 +43,13 @@ class Divergence:
         }
 
     def watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
-        """Note the batch losses of a step, counted from 1; the host reads nothing back."""
+        """Store the batch losses of a step, counted from 1; the host reads nothing back."""
         row_1 = (step % len(self._step_N)).view(1)
         self._loss_NK.index_copy_(0, row_1, loss_K[None])
         self._step_N.index_copy_(0, row_1, step.view(1))
 
     def lose(self, lost_K: Bool[Tensor, " K"], step: Int[Tensor, ""]) -> None:
-        """Take in which trials have a number that is not finite, as seen at the last step that was noted."""
+        """Mark trials that have a number that is not finite, as seen at the last stored step."""
         self.settle()
         since_K = self._state["since"]
         self._state["lost"].logical_or_(lost_K)
@@ -61,7 +61,7 @@ class Divergence:
         return self._state
 
     def forget(self) -> None:
-        """Drop what is noted: another state has taken the place of this one."""
+        """Drop the stored losses: another state has replaced this one."""
         self._step_N.zero_()
 
     def rows(self) -> Float[Tensor, "4 K"]:
@@ -72,7 +72,7 @@ class Divergence:
         return torch.stack([self._state[name].to(dtype) for name in ("since", "lost", "highest", "highest_at")])
 
     def settle(self) -> None:
-        """Work the noted losses into the state, and forget them."""
+        """Update the state with the stored losses, and drop them."""
         limit_K, since_K, lost_K, highest_K, highest_at_K = self._state.values()
         loss_NK, step_N1 = self._loss_NK, self._step_N[:, None]
         noted_N1, finite_NK = step_N1 > 0, loss_NK.isfinite()

@@ -1,4 +1,4 @@
-"""What training a group will take: its memory, by counting what is alive in a step, and its time, by timing a few."""
+"""What training a group will take: memory, by counting what is alive in a step, and time, by timing a few steps."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,10 +31,10 @@ from bnexp.training.work import (
 )
 
 PROBED = 4
-"""Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
+"""Numbers per parameter alive while a probe is taken: two gradients, and the parameters at another place and before."""
 HESSIAN = 12
-"""Numbers per output of a layer while a gradient is derived once more: it keeps up to three, and deriving it takes as
-many again, all in float64."""
+"""Numbers per output of a layer while a gradient is differentiated again: the gradient keeps up to three, and
+differentiating takes as many again, all in float64."""
 HOST_COPIES = 3
 """Copies of the state that saving it takes on the host: the snapshot, and two while the file is put together."""
 CHUNK_TENSORS = 4
@@ -42,14 +42,14 @@ CHUNK_TENSORS = 4
 
 
 def image_bytes(group: TrialGroup, shape: DataShape, device: torch.device) -> int:
-    """Count what the images of a group take on a device, of which a process keeps one copy: bytes, or inputs."""
+    """Count the memory of a group's images on a device, as bytes or as inputs; a process keeps one copy."""
     pixels, size = prod(shape.image), dtype_of(group.settings.train.precision).itemsize
     splits = (shape.train, shape.val, shape.test)
     return sum(images * pixels * (size if _kept_inputs(group, shape, images, device) else 1) for images in splits)
 
 
 def _kept_inputs(group: TrialGroup, shape: DataShape, images: int, device: torch.device) -> bool:
-    """Tell whether so many images are made inputs when they are loaded."""
+    """Tell whether this many images become inputs when they are loaded."""
     made = shape.floats or group.settings.data.normalize in WHITENINGS
     return made or keeps_inputs(images, prod(shape.image), device, dtype_of(group.settings.train.precision))
 
@@ -57,9 +57,9 @@ def _kept_inputs(group: TrialGroup, shape: DataShape, images: int, device: torch
 def footprint(
     group: TrialGroup, shape: DataShape, device: torch.device, probes: Sequence[ProbeSettings] = ()
 ) -> Demand:
-    """Count the bytes that a group takes on a device besides the images, with the probes that are taken of it.
+    """Count the bytes that a group takes on a device besides the images, including its probes.
 
-    What measuring takes is shared, as are the activations of trials that compute one after the other.
+    Trials that compute one after the other share memory for activations and for measuring.
     """
     settings, features = group.settings, prod(shape.image)
     train, optimizer, at_once = (
@@ -71,21 +71,21 @@ def footprint(
     parameters = sum(layer.parameters for layer in layers)
     largest = max(layer.output for layer in layers)
     saved = sum(layer.saved for layer in layers)
-    # The backward pass needs every layer's output, and has the gradients of two of them in hand, or slices of them.
+    # The backward pass needs every layer's output, and holds the gradients of two of them, or slices of them.
     in_hand = (3 if settings.network.norm.sliced else 2) * largest
     activations = train.batch_size * features + train.micro_batch * (in_hand + saved)
     # A probe keeps them, and the gradients that fall on them, of a whole batch.
     at_once_probed = train.batch_size if probes else train.micro_batch
     kept = at_once_probed * saved
     probed = train.batch_size * features + at_once_probed * in_hand + (1 + 2 * kept_passes(probes)) * kept
-    # What a graph works with stays its own, beside that of probes and of a last batch that is smaller.
+    # A graph keeps its working memory, besides that of probes and of a smaller last batch.
     twice = graphed(settings.model, device) and bool(probes or (not train.drop_last and shape.train % train.batch_size))
     together = at_once is None
     size = dtype_of(train.precision).itemsize
     tested, smallest = kept_predictions(shape)
     state = (1 + optimizer.kept) * parameters + between_records(group, shape) + tested * smallest.itemsize / size
     state += together * parameters if device.type == "cuda" else 0  # whose the rows of one buffer are, and their rates
-    sums = train.accumulate > 1  # of gradients so far
+    sums = train.accumulate > 1  # gradients accumulated so far
     working = max((1 + sums) * parameters + together * activations, max(optimizer.working, 3 * sums) * parameters)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     looking = (PROBED if probes else 1) * parameters + together * probed
@@ -97,10 +97,10 @@ def footprint(
 
 
 TIMED_TRIALS = 8
-"""Trials that are timed at most where they compute at once on a CPU; more are taken to need time in proportion. A GPU
-takes hardly longer for more of them, so there all are timed."""
+"""The most trials that are timed if they compute at once on a CPU; more are assumed to take proportionally longer. On a
+GPU, more trials take hardly longer, so all are timed."""
 TIMED_STEPS, TIMED_SECONDS = 5, 0.5
-"""Steps that are timed, fewer where they take so long together."""
+"""Steps that are timed, fewer if they take this long in all."""
 
 
 def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device) -> float:
@@ -128,9 +128,9 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
 def probing_seconds(
     group: TrialGroup, shape: DataShape, device: torch.device, probes: Sequence[ProbeSettings]
 ) -> float:
-    """Return what taking the probes of a group will take on a device: each is taken once or more, and scaled up.
+    """Return the time of a group's probes on a device: each is taken at least once, and scaled up.
 
-    On a few hundred made-up images: mode_gap, which goes through whole splits, takes longer than that.
+    A few hundred made-up images are used, so mode_gap, which goes through whole splits, takes longer than estimated.
     """
     train = group.settings.train
     per_epoch = updates_per_epoch(group, shape)
@@ -143,7 +143,7 @@ def probing_seconds(
 
 
 def _probing(group: TrialGroup, shape: DataShape, device: torch.device, due: Sequence[ProbeSettings]) -> float:
-    """Return what taking some probes once takes."""
+    """Return the seconds that taking some probes once takes."""
     few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else timed_part(group, shape, device)
     with numerics(group.settings.train, device):
         train_state, batch_SB, rate_K = made_up(few, shape, device)
@@ -165,7 +165,7 @@ def _moments(probe: ProbeSettings, train: TrainSettings, per_epoch: int) -> int:
 
 
 def _time(act: Callable[[], object], device: torch.device) -> float:
-    """Return the mean seconds of an act, warmed up."""
+    """Return the mean seconds of an act, after a warm-up."""
     started = time.perf_counter()
     act()
     wait(device)
@@ -192,7 +192,7 @@ def made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[
     count, dtype = max(2 * train.batch_size, 256), dtype_of(train.precision)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=generator)
-    # Inputs that were made once take the same time whatever they are: there is no need to fit anything.
+    # The time doesn't depend on the values of the inputs, so no transform has to be fitted.
     made = _kept_inputs(group, shape, shape.train, device)
     scaling = "standard" if made else settings.data.normalize
     normalization = fit(images, scaling, settings.data.feature_scale, device, dtype)

@@ -1,7 +1,7 @@
 """The update of a trial group, and its evaluation, as CUDA graphs: launched whole instead of kernel by kernel.
 
-A small network's kernels finish sooner than the host can launch them; a graph is captured once and then takes one
-launch a step (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+A small network's kernels finish faster than the host can launch them; a graph is captured once and then takes one
+launch per step (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 """
 
 import warnings
@@ -30,7 +30,8 @@ Evaluate = Callable[[int], Float[Tensor, "M K"]]
 
 Act = Callable[[], None]
 Recorder = Callable[[Act, SeedGenerators], Act]
-"""Makes a function that repeats what an act did to the tensors it touched; draws go on from where each generator is."""
+"""Makes a function that repeats what an act did to its tensors; random draws continue from the state of each
+generator."""
 
 LAUNCHED = "steps are launched kernel by kernel, not as one CUDA graph"
 WARM_UPS = 3
@@ -62,7 +63,7 @@ def evaluator(train_state: GroupTrainState) -> Evaluate:
 def _recorder(train_state: GroupTrainState, warm_ups: int) -> Recorder | None:
     """Return what records and repeats the steps of a group; None where none is to be repeated.
 
-    The code of somebody's own network is tried first. Steps that it doesn't let repeat are launched kernel by kernel,
+    The code of the user's own network is tried first. If it doesn't permit that, steps are launched kernel by kernel,
     and the group's notes say why.
     """
     if not graphed(train_state.group.settings.model, train_state.device):
@@ -86,7 +87,7 @@ def _recorder(train_state: GroupTrainState, warm_ups: int) -> Recorder | None:
             train_state.notes.append(f"{LAUNCHED}: {place(error, network.source)}: {error}")
             for layer in (layer for shard in train_state.shards for layer in shard.network.modules()):
                 if isinstance(layer, InTurn):
-                    layer.turn = 0  # the pass was broken off
+                    layer.turn = 0  # the pass was interrupted
             return act
 
     return record_if_possible
@@ -94,7 +95,7 @@ def _recorder(train_state: GroupTrainState, warm_ups: int) -> Recorder | None:
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """Make every call that waits for the GPU an error, and only here."""
+    """Turn every call that waits for the GPU into an error, but only here."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch says once that it may not notice every such call
@@ -117,13 +118,13 @@ class GraphedUpdate:
     def __init__(self, train_state: GroupTrainState, record: Recorder):
         group, device = train_state.group, train_state.device
         self._train_state = train_state
-        # What every repetition reads: its inputs are copied to the same places.
+        # The inputs of every repetition are copied into these tensors.
         self._batch_SB = torch.zeros(
             len(group.shared_seeds), group.settings.train.batch_size, dtype=torch.int64, device=device
         )
         self._rate_K1 = torch.zeros(len(group.trials), 1, dtype=dtype_of(group.settings.train.precision), device=device)
         self._step = torch.ones((), dtype=torch.int64, device=device)
-        # On the host, so that a GPU need not hold the state twice.
+        # Kept on the host, so that a GPU needn't hold the state twice.
         before = {name: tensor.to("cpu", copy=True) for name, tensor in train_state.state_dict().items()}
         drawn = train_state.streams.state()
         self._repeat = record(self._update, train_state.streams)
@@ -147,7 +148,7 @@ class GraphedUpdate:
 class GraphedEvaluation:
     """An evaluation that is recorded at its second time and repeated; the first sets the libraries up.
 
-    An evaluation that is made twice says the same twice: recording needn't be undone.
+    An evaluation gives the same twice, so recording needn't be undone.
 
     Args:
         train_state: the group.
@@ -198,7 +199,7 @@ def cuda_graph(act: Act, streams: SeedGenerators, warm_ups: int = WARM_UPS) -> A
     main.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with warnings.catch_warnings():
-        # Needed up to the release that began to do this by itself, and announced there as superfluous.
+        # Needed up to the release that began to do this by itself, and that warns that it is superfluous.
         warnings.simplefilter("ignore")
         for generator in streams.generators:
             graph.register_generator_state(generator)

@@ -36,8 +36,8 @@ from bnexp.training.work import (
 )
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
-"""Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
-(2^17 to 2^21 were tried); on a GPU they keep launches few."""
+"""Numbers of one layer's output held at a time over all trials. On a CPU they fit into the caches, and products are
+still large enough to be fast (2^17 to 2^21 were tried); on a GPU few launches are needed."""
 
 Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
 
@@ -61,7 +61,7 @@ def measure(
         width: units of the widest layer; it sets how many images pass at a time.
         data: scales the images.
         split: what to measure on.
-        predicted_KN: takes the predicted classes, where they are wanted.
+        predicted_KN: receives the predicted classes, if they are wanted.
     """
     device = split.labels_N.device
     totals_2K = torch.zeros(2, trials, dtype=totals_dtype(device), device=device)
@@ -117,7 +117,7 @@ class GroupTrainState:
             from bnexp.nn.fused import fused  # Triton, which not every torch has
 
             self._networks = [fused(network) for network in self._networks]
-        # Trials of a seed share what they draw, so that one has to wait for the other.
+        # Trials of a seed share their draws, so one has to wait for the other.
         self._draws = any(isinstance(layer, Dropout | Noise | OwnDropout) for layer in self.network.modules())
         self._branches = branches(models[0], data.shape, self.device)
         self._relax = Relaxation(self.network, models[0].norm, total_steps(group, data.shape))
@@ -144,7 +144,7 @@ class GroupTrainState:
         Args:
             batch_SB: indices into the training images.
             rate_K1: learning rates.
-            step: number of this update, from 1; on the device, since a CUDA graph repeats what the host once said.
+            step: number of this update, from 1; on the device, since a CUDA graph would repeat a number from the host.
         """
         self._relax(step)
         self.streams.start_step()
@@ -172,7 +172,8 @@ class GroupTrainState:
         rows_MK = torch.cat(side_by_side(acts, self._branches), dim=1)
         lost_K = ~(rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values()))
         at = torch.full((), step, device=self.device) if isinstance(step, int) else step
-        # Before the first update running statistics are still (0, 1): what they make of a start says nothing of it.
+        # Before the first update running statistics are still (0, 1), so an evaluation with them says nothing about the
+        # network.
         if norm.spec.batch_statistics and norm.statistics != "population":
             lost_K &= at > 0
         self._divergence.lose(lost_K, at.clamp(min=1))
@@ -194,7 +195,7 @@ class GroupTrainState:
     def _backward(
         self, x_SBP: Float[Tensor, "S B P"], labels_KB: Int[Tensor, "K B"]
     ) -> tuple[Float[Tensor, " K"], Rows]:
-        """Return every trial's loss and clipped gradient; one shard's activations are gone before the next computes."""
+        """Return every trial's loss and clipped gradient; a shard's activations are freed before the next computes."""
         if self._train.accumulate == 1:
             loss_K, parts = self._gradients(x_SBP, labels_KB, self._clips)
         else:
@@ -266,6 +267,7 @@ def _prefixed(name: str, state: State) -> dict[str, Tensor]:
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> Bool[Tensor, " K"]:
-    # Both extremes carry a NaN on; isfinite over every number took 20 times as long (320 trials of 78,500 weights).
+    # Minimum and maximum propagate NaN; isfinite over every number took 20 times as long (320 trials of 78,500
+    # weights).
     extremes = [extreme for tensor in tensors for extreme in (tensor.flatten(1).amin(1), tensor.flatten(1).amax(1))]
     return torch.stack(extremes).isfinite().all(0)

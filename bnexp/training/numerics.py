@@ -1,4 +1,4 @@
-"""The arithmetic that a precision stands for, and the library switches that go with it."""
+"""The arithmetic of each precision, and the library switches for it."""
 
 import ctypes
 import platform
@@ -29,7 +29,7 @@ def totals_dtype(device: torch.device) -> torch.dtype:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a GPU has done all that it was given."""
+    """Wait until a GPU has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -64,7 +64,7 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
 
 
 def full_precision(settings: TrainSettings) -> TrainSettings:
-    """Return the settings with products that aren't shortened: what is measured is to be exact."""
+    """Return the settings with products in full precision, for exact measurements."""
     return settings if settings.precision == "fp64" else settings.model_copy(update={"precision": "fp32"})
 
 
@@ -108,7 +108,7 @@ def _keep_freed_memory() -> None:
 
 
 def _flushes_denormals() -> bool:
-    # torch can set this but not tell it.
+    # torch can set this but not read it.
     return bool((torch.tensor(1e-310, dtype=torch.float64) * 0.5) == 0)
 
 

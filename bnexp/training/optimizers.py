@@ -1,10 +1,10 @@
 """Update rules over the trial axis, equal to torch.optim's step for step.
 
 Parameters, gradients and state are lists of matrices in which every row belongs to a trial; rates, momentum and decay
-are columns with a number per row, so every trial may have its own. The _foreach functions take a whole list at once.
-On a CPU there is a matrix for each learned tensor, with a row per trial. On a GPU, where a call costs more than its
-arithmetic, there is one matrix over the buffer that holds all tensors: its rows are as long as tensors can be cut into
-without a rest, so that one trial has many of them. A rate that all trials share is a single number there.
+are columns with a number per row, so every trial may have its own. The _foreach functions take a whole list at once. On
+a CPU there is a matrix for each learned tensor, with a row per trial. On a GPU, where a call costs more than its
+arithmetic, there is one matrix over the buffer that holds all tensors: its rows have the greatest length that divides
+all tensors, so one trial has many rows. A rate that all trials share is a single number there.
 
 Shapes: R rows; a matrix of a learned tensor has K.
 
@@ -43,7 +43,7 @@ class Optimizer(ABC):
         settings: of each trial, equal in the optimiser and its betas.
         thetas: the parameters to update, in place: a matrix for each learned tensor.
         decayed: to which of them weight decay applies, unless decay_all is set.
-        buffer: all of their numbers, one tensor after the other, if they lie in one buffer.
+        buffer: all their numbers, one tensor after the other, if they are in one buffer.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Optimizer(ABC):
         return numbered | self._columns
 
     def joined(self, parts: Parts) -> Rows:
-        """Return the gradients of neighbouring trials as that of all, a matrix for each of parameters."""
+        """Join the gradients of neighbouring trials into that of all, a matrix for each of the parameters."""
         if self._buffer is not None:
             pieces = [part_KP.flatten() for same in zip(*parts, strict=True) for part_KP in same]
             return [torch.cat(pieces).view_as(self._thetas[0])]
@@ -92,7 +92,7 @@ class Optimizer(ABC):
         """Update the parameters; matrices and rates have equal rows."""
 
     def _by_row(self, columns: Sequence[Shaped[Tensor, "K 1"]]) -> list[Shaped[Tensor, "R 1"]]:
-        """Return columns, one for each learned tensor, as such for the matrices."""
+        """Return columns for the matrices, from one for each learned tensor."""
         if self._buffer is None:
             return list(columns)
         width, pairs = self._thetas[0].shape[1], zip(columns, self._tensors, strict=True)
@@ -100,7 +100,7 @@ class Optimizer(ABC):
         return [torch.cat(rows)]
 
     def _per_row(self, column_K1: PerTrial) -> PerRow:
-        """Return what follows from rates and steps for each row; a single number where the trials have one rate."""
+        """Return a number for each row, computed from rates and steps; a single number if all trials have one rate."""
         if self._buffer is None:
             return column_K1
         return column_K1[:1] if self._one_rate else column_K1.index_select(0, self._trial_R)
@@ -110,7 +110,7 @@ class Optimizer(ABC):
         return [column_R1] * len(self._thetas)
 
     def _by_tensor(self, name: str) -> list[Tensor]:
-        """Return what is remembered of each learned tensor."""
+        """Return the state of each learned tensor."""
         if self._buffer is None:
             return self._matrices[name]
         pieces = self._matrices[name][0].view(-1).split([theta_KP.numel() for theta_KP in self._tensors])
@@ -126,7 +126,7 @@ class Optimizer(ABC):
         return list(torch._foreach_addcmul(list(grads), self._thetas, self._decays))
 
     def _velocities(self, directions: list[Tensor]) -> list[Tensor]:
-        """Return the running sums of momentum with the directions added; these themselves without momentum."""
+        """Return the running sums of momentum after adding the directions; without momentum, the directions."""
         if velocities := self._matrices.get("velocity"):
             torch._foreach_mul_(velocities, self._momenta)
             torch._foreach_add_(velocities, directions)

@@ -1,7 +1,7 @@
 """Learning-rate schedules: pure functions of the step.
 
-A warm-up of w steps multiplies the rate by (step + 1)/w while step < w. The epochs of `step` are counted from the
-start of the training all the same; cosine and exponential begin when the warm-up ends.
+A warm-up of w steps multiplies the rate by (step + 1)/w while step < w. The epochs of `step` are still counted from the
+start of the training; cosine and exponential begin when the warm-up ends.
 """
 
 import math
@@ -24,10 +24,10 @@ class Clock:
     total: int
     """Updates in all."""
     per_epoch: int
-    """Updates an epoch."""
+    """Updates per epoch."""
 
     def after(self, steps: int) -> "Clock":
-        """Return the clock of what begins after some steps; until then it stands at 0."""
+        """Return the clock of a schedule that begins after some steps; until then it is at 0."""
         return Clock(max(0, self.step - steps), max(1, self.total - steps), self.per_epoch)
 
 
@@ -35,7 +35,7 @@ def rates(trains: Sequence[TrainSettings], clocks: Sequence[Clock]) -> Float64[n
     """Return the learning rate of every trial at each of the given steps."""
     keys = [(train.schedule, train.schedule_read) for train in trains]
     curves = {key: np.array([SCHEDULES[key[0]](key[1], clock) for clock in clocks]) for key in set(keys)}
-    with np.errstate(over="ignore"):  # an infinite rate is for the training to meet
+    with np.errstate(over="ignore"):  # an infinite rate is allowed: the training then diverges
         return np.stack([train.lr * curves[key] for train, key in zip(trains, keys, strict=True)], axis=1)
 
 
@@ -85,7 +85,7 @@ def _power(factor: float, times: int | float) -> float:
     try:
         return factor**times
     except OverflowError:
-        return sys.float_info.max  # not infinity, which times a rate of 0 is no number
+        return sys.float_info.max  # not infinity, since infinity times a rate of 0 is NaN
 
 
 def _between(first: float, last: float, share: float) -> float:

@@ -17,10 +17,10 @@ def branch_streams(device: int, count: int) -> Sequence[Any]:
 
 
 def side_by_side(acts: Sequence[Callable[[], T]], at_once: int) -> list[T]:
-    """Do several things on the current GPU, and return what they give, in order.
+    """Do several things on the current GPU, and return their results, in order.
 
     They wait for the work that was launched before, and work that is launched next waits for all of them. A captured
-    graph has the same branches. What is made in a branch may be used after it, but not in another one.
+    graph has the same branches. Results of a branch may be used afterwards, but not in another branch.
 
     Args:
         acts: launch kernels and read nothing back.

@@ -19,22 +19,22 @@ def trials_at_once(model: ModelSettings, shape: DataShape, device: torch.device)
 
     The numbers are the same either way, up to rounding. A fully connected layer is one batched product for all trials,
     and a recurrent one is two such products a step: the more trials, the better. A convolution of K trials is a grouped
-    one, which libraries take less care of, and its activations leave the caches: on two CPU cores 16 trials at once
-    run at 0.63 to 0.65 times the speed of one after the other (`python -m benchmarks convolutions`; torch 2.15.0, small
-    VGG, batch 128). So convolutional trials take turns, and the memory that one leaves serves the next. GPUs do as CPUs
-    do, unmeasured; the same command prints what 2, 4 and 8 at once make of it.
+    one, which libraries take less care of, and its activations leave the caches: on two CPU cores 16 trials at once run
+    at 0.63 to 0.65 times the speed of one after the other (`python -m benchmarks convolutions`; torch 2.15.0, small
+    VGG, batch 128). So convolutional trials take turns, and the memory that one leaves serves the next. GPUs follow the
+    same rule, which wasn't measured there; the same command prints the times of 2, 4 and 8 at once.
 
-    Networks of one's own take turns as well, but for chains of fully connected layers (`bnexp/nn/own/at_once.py`). On
+    Users' own networks take turns as well, except for chains of fully connected layers (`bnexp/nn/own/at_once.py`). On
     one CPU thread such chains ran at 1.6 times the speed of one trial after the other with 2 trials of 3×100 units, at
-    3 and 4 times with 16 and 64, and still at 1.1 times with 16 trials of 3×1000 units and batches of 512
-    (`python -m benchmarks own`), so all of them compute at once.
+    3 and 4 times with 16 and 64, and still at 1.1 times with 16 trials of 3×1000 units and batches of 512 (`python -m
+    benchmarks own`), so all of them compute at once.
     """
     chain = model.spec.own and arm_chain(model, shape.image, shape.classes)
     return None if model.spec.units or chain else 1
 
 
 BRANCHES = 4
-"""Shards that compute side by side on a GPU: a guess, since none has been at hand."""
+"""Shards that compute side by side on a GPU: a guess, since none was available."""
 
 
 def branches(model: ModelSettings, shape: DataShape, device: torch.device) -> int:
@@ -49,7 +49,7 @@ def shard_sizes(group: TrialGroup, shape: DataShape, device: torch.device) -> Se
 
 
 SHORTEST_ROW = 8
-"""Numbers of a row of one buffer at least: every row has rates of its own beside it."""
+"""The fewest numbers in a row of the buffer, since every row also needs rates of its own."""
 
 
 def one_buffer(model: ModelSettings, shape: DataShape, device: torch.device, row: int) -> bool:
@@ -66,7 +66,7 @@ def one_buffer(model: ModelSettings, shape: DataShape, device: torch.device, row
 
 
 FUSED_KERNELS = False
-"""Whether a GPU uses the kernels of `bnexp/nn/fused.py`: off until one has shown that they win."""
+"""Whether a GPU uses the kernels of `bnexp/nn/fused.py`: off until a GPU has shown that they are faster."""
 
 
 def fused_kernels(train: TrainSettings, device: torch.device) -> bool:
@@ -75,12 +75,12 @@ def fused_kernels(train: TrainSettings, device: torch.device) -> bool:
 
 
 LAYER_MACS = 4e6
-"""What calling a layer forward and backward takes in an update besides its MACs, in MACs."""
+"""The overhead of calling a layer forward and backward in an update, in MACs."""
 CORE_SPEED = 3e10
 """MACs in a second of one core. Both figures are rough: they predict one thread's CPU time within some 20 % for
 quickstart with 1 and 3 trials at once and init_scale with 1, 4 and 16 (torch 2.15.0, AMD EPYC, float32)."""
 UPDATE_PASSES = 3
-"""MACs of an update, in those of a forward pass: the gradients of weights and of inputs take as many each."""
+"""MACs of an update, relative to a forward pass: the gradients of weights and of inputs take as many each."""
 
 
 def record_steps(settings: TrainSettings, per_epoch: int) -> list[int]:
@@ -108,7 +108,7 @@ def between_records(group: TrialGroup, shape: DataShape) -> int:
 
 
 MOST_PREDICTED = 100_000
-"""Test images whose predicted classes are kept at most; of a larger set none are."""
+"""The most test images whose predicted classes are kept; for larger sets, none are."""
 
 
 def kept_predictions(shape: DataShape) -> tuple[int, torch.dtype]:
@@ -123,7 +123,7 @@ class Demand:
     """Bytes or seconds that a group takes."""
 
     shared: int | float
-    """However few its trials are."""
+    """The constant part, however few the trials are."""
     per_trial: int | float
 
     def of(self, trials: int) -> int | float:
