@@ -23,7 +23,7 @@ RULE = """\
 
 The rule was written down before the runs:
 
-- **Accuracies** are compared where the setting is the published one, but for changes that the section names. A
+- **Accuracies** are compared where the setting is the published one, except for changes that the section names. A
   published accuracy agrees if it lies in our 95 % prediction interval for one new run: mean ± t·s·√(1 + 1/n) over our n
   seeds. About one in 20 misses it by chance, even if everything is equal.
 - **Runs that stay at chance**, hardly better than guessing, are another kind of outcome, which the tables count. A
@@ -31,11 +31,11 @@ The rule was written down before the runs:
   learned, and only these are in the mean and the interval. If none of our runs ended as the published one did, that is
   a disagreement from 19 runs on; with fewer it may be luck.
 - **Differences** between two arms are compared in every setting, by their sign: it agrees if our 95 % interval of the
-  mean difference, over pairs of the same seed, lies on the published side of 0. If the interval holds 0, our runs can't
-  tell. Of some papers only which arm is ahead was found, and no number: "above 0".
+  mean difference, over pairs of the same seed, lies on the published side of 0. If the interval contains 0, our runs
+  can't tell. For some papers we found only which arm is ahead, and no number: "above 0".
 - **The order** of the differences over four or more settings agrees if Kendall's τ is positive with p < 0.05.
 
-What is marked † is from memory; it is shown, and not compared.
+Numbers marked † are from memory; they are shown, but not compared.
 """
 
 
@@ -80,7 +80,7 @@ def setting_cell(result: Result, row: Row) -> str:
         return f"no, after {row.at:,} steps"
     if not row.same_setting:
         return "no"
-    return "yes, but for changes" if result.experiment.overrides else "yes"
+    return "yes, except for changes" if result.experiment.overrides else "yes"
 
 
 def agreement_text(row: Row) -> str:
@@ -167,7 +167,7 @@ def document(
     parts = [
         "# What papers and lessons published about batch normalization, repeated",
         "Most published comparisons of batch normalization (BN) are of a single run. Here such experiments are "
-        "repeated with several seeds, and every published number stands beside an interval of ours.",
+        "repeated with several seeds, and every published number is shown beside our interval.",
         f"Made by `bnexp papers run --tier {tier}` and `{command}`. Published numbers come from the files in "
         f"`configs/papers/`, all others from the runs.",
         f"This is the {tier} tier. {' '.join(map(tier_text, others, others.values()))}",
@@ -213,7 +213,7 @@ def papers_page(found: Sequence[Result], tier: str, command: str) -> Page:
         made_by=command,
         missing=[f"not run: bnexp papers run {each.paper.command_line_name}" for each in found if each.study is None],
         notes=(
-            "† from memory; shown, and not compared.",
+            "† from memory; shown, but not compared.",
             environments_text(each.study for each in found if each.study),
         ),
     )

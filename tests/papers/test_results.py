@@ -119,7 +119,7 @@ def test_a_paper_that_ran_is_shown_beside_the_published_numbers(found: Result) -
 def test_a_change_on_the_command_line_is_said_beside_the_setting(found: Result) -> None:
     changed = replace(found, experiment=found.experiment.overridden(["train.momentum=0.5"]))
     table = paper_table(changed)
-    assert table.rows[0][table.headers.index("same setting?")] == "yes, but for changes"
+    assert table.rows[0][table.headers.index("same setting?")] == "yes, except for changes"
     text = document([changed], "small", "bnexp papers show --docs docs", {})["papers.md"].decode()
     assert "- Changed for these runs: `train.momentum=0.5`\n" in text
 
