@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -201,6 +202,11 @@ class Study:
     def label(self, arm: str) -> str:
         """Return what tables and pictures call an arm."""
         return self.labels.get(arm, arm)
+
+    @cached_property
+    def axis(self) -> Literal["epoch", "step"]:
+        """What curves are over: steps where a trial has several records in one epoch."""
+        return "step" if self.curves.duplicated(["trial", "epoch"]).any() else "epoch"
 
     @property
     def title(self) -> str:

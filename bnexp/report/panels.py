@@ -69,22 +69,21 @@ def make_panels(study: Study, column: str, *, limit: int, timed: bool = False) -
     the seeds of the seconds until then. A diverged trial that stopped early keeps its last value from
     there on, as it does in the table; failed trials and values that aren't finite are left out.
     """
-    trials, curves = study.trials, study.curves
-    axis: Axis = "step" if curves.duplicated(["trial", "epoch"]).any() else "epoch"
-    points = grid_points(trials, study.grid_keys)
+    points = grid_points(study.trials, study.grid_keys)
     chosen = evenly(len(points), limit)
-    trials = trials.assign(point=point_numbers(trials, study.grid_keys))
-    trials = trials.query("outcome != 'failed' and point in @chosen")
-    records = curves[curves["trial"].isin(trials["trial"]) & np.isfinite(curves[column])]
-    tables = {name: records.pivot(index="trial", columns=axis, values=name) for name in {column, "step"}}
-    times = records.pivot(index="trial", columns=axis, values="seconds") if timed else None
-    cells = dict(list(trials.groupby(["point", "arm"])))
+    trials = study.trials.assign(point=point_numbers(study.trials, study.grid_keys))
+    trials = trials[trials["outcome"].ne("failed") & trials["point"].isin(chosen)].sort_values("trial")
+    names = (column, "step", "seconds") if timed else (column, "step")
+    x, tables = _tables(study.curves, trials["trial"].to_numpy(), study.axis, names)
+    diverged = trials["outcome"].eq("diverged").to_numpy()
+    since = np.where(diverged, trials["diverged_step"].to_numpy(dtype=float), np.inf)
+    rows = trials.groupby(["point", "arm"]).indices
     drawn = [
-        [_curve(cells[i, arm], arm, tables[column], tables["step"], times) for arm in study.arms if (i, arm) in cells]
+        [_curve(arm, x, tables[:, rows[i, arm]], since[rows[i, arm]]) for arm in study.arms if (i, arm) in rows]
         for i in chosen
     ]
     panels = [Panel(points[i], tuple(filter(None, row))) for i, row in zip(chosen, drawn, strict=True)]
-    return Panels(axis="seconds" if timed else axis, panels=tuple(panels), total=len(points))
+    return Panels(axis="seconds" if timed else study.axis, panels=tuple(panels), total=len(points))
 
 
 def shown_column(study: Study, metric: str) -> str:
@@ -125,32 +124,55 @@ def panel_columns(points: Sequence[Mapping[str, Any]]) -> int:
     return max(1, count) if count <= 4 else min((4, 3), key=lambda columns: -count % columns)
 
 
-def _curve(
-    cell: pd.DataFrame, arm: str, wide: pd.DataFrame, steps: pd.DataFrame, times: pd.DataFrame | None
-) -> ArmCurve | None:
-    """Return the curve of a grid point's trials of one arm; None without a record."""
-    rows = wide.index.get_indexer(pd.Index(cell["trial"]))
-    table = wide.iloc[np.sort(rows[rows >= 0])].dropna(axis="columns", how="all")
-    if table.empty:
+def _tables(curves: pd.DataFrame, trials: np.ndarray, axis: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of an axis, and a table for each of some columns of the curves.
+
+    A table has a row per trial. It holds NaN where the trial has no record in which the first column is finite.
+    """
+    recorded = curves["trial"].to_numpy(dtype=int)
+    row_of = np.full(1 + max(recorded.max(initial=0), trials.max(initial=0)), -1)
+    row_of[trials] = np.arange(len(trials))
+    rows = row_of[recorded]
+    kept = np.flatnonzero((rows >= 0) & np.isfinite(curves[names[0]].to_numpy(dtype=float)))
+    places, x = pd.factorize(curves[axis].to_numpy()[kept], sort=True)
+    tables = np.full((len(names), len(trials), len(x)), np.nan)
+    for table, name in zip(tables, names, strict=True):
+        table[rows[kept], places] = curves[name].to_numpy()[kept]
+    return x, tables
+
+
+def _curve(arm: str, x: np.ndarray, tables: np.ndarray, since: np.ndarray) -> ArmCurve | None:
+    """Return the curve of a grid point's trials of one arm; None without a record.
+
+    Args:
+        arm: its name.
+        x: epochs or steps.
+        tables: of the values and the steps, and of the seconds where these are to be x; with the rows of the trials.
+        since: the steps at which they diverged; NaN where that isn't known, infinite where they didn't.
+    """
+    known = ~np.isnan(tables[0])
+    trials, moments = known.any(axis=1), known.any(axis=0)
+    if not trials.any():
         return None
-    x = table.columns.to_numpy() if times is None else _elapsed(times.loc[table.index, table.columns])
-    since = cell[cell["outcome"] == "diverged"].set_index("trial")["diverged_step"]
-    diverged = table.loc[table.index.isin(since.index)]
-    crosses = [
-        _cross(since[trial], x, steps.loc[trial, table.columns].to_numpy(), diverged.loc[trial].to_numpy())
-        for trial in diverged.index
-    ]
-    if len(diverged):
-        table = pd.concat([table.drop(diverged.index), diverged.ffill(axis="columns")])
-    return ArmCurve(
-        arm=arm,
-        x=x,
-        seeds=len(table),
-        mean=table.mean().to_numpy(),
-        low=table.min().to_numpy(),
-        high=table.max().to_numpy(),
-        crosses=tuple(crosses),
-    )
+    values, steps, *times = tables[:, trials][:, :, moments]
+    x, since = _elapsed(*times) if times else x[moments], since[trials]
+    diverged = np.flatnonzero(since != np.inf)
+    crosses = tuple(_cross(since[trial], x, steps[trial], values[trial]) for trial in diverged)
+    for trial in diverged:
+        values[trial] = _held(values[trial])
+    low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    return ArmCurve(arm=arm, x=x, seeds=len(values), mean=_means(values), low=low, high=high, crosses=crosses)
+
+
+def _held(values: np.ndarray) -> np.ndarray:
+    """Return values with the last known one in place of each NaN after it."""
+    last = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
+    return values[last]
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Return the mean of the known values in each column; 0 without any."""
+    return np.asarray(np.nansum(values, axis=0) / np.maximum((~np.isnan(values)).sum(axis=0), 1))
 
 
 def _cross(step: float, x: np.ndarray, steps: np.ndarray, values: np.ndarray) -> tuple[float, float]:
@@ -165,11 +187,9 @@ def _cross(step: float, x: np.ndarray, steps: np.ndarray, values: np.ndarray) ->
     return float(np.interp(step, steps[known], x[known])), float(np.interp(step, steps[known], values[known]))
 
 
-def _elapsed(times: pd.DataFrame) -> np.ndarray:
+def _elapsed(times: np.ndarray) -> np.ndarray:
     """Return the mean over the trials of the seconds at each record.
 
     From record to record, so that time doesn't jump where a trial slower or faster than the rest stops.
     """
-    steps = times.diff(axis="columns")
-    steps.iloc[:, 0] = times.iloc[:, 0]
-    return steps.mean().fillna(0).cumsum().to_numpy()
+    return np.cumsum(_means(np.diff(times, axis=1, prepend=0)))

@@ -103,8 +103,11 @@ class Table:
 
     def known(self) -> "Table":
         """Return the table without the columns in which no row has a value."""
-        filled = [any(row[i].text != MISSING for row in self.cells) for i in range(len(self.columns))]
-        return self.only([column for column, some in zip(self.columns, filled, strict=True) if some])
+
+        def has_values(column: Column[Any]) -> bool:
+            return any(_as_cell(column.cell(record)).text != MISSING for record in self.records)
+
+        return self.only([column for column in self.columns if has_values(column)])
 
     def rewritten(self, write: Callable[[str], str]) -> "Table":
         """Return the table with a function applied to every text in it."""

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from io import BytesIO
 from itertools import zip_longest
@@ -48,6 +48,8 @@ _NO_XML = rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
 """Control characters: no XML may hold them, and an odd name may."""
 _FILES: Any = {"svg.fonttype": "none", "svg.hashsalt": "bnexp", "pdf.fonttype": 42}
 """Text stays text, and the same figure gives the same file."""
+_FOR_LAYOUT = ("GDEF", "GPOS", "GSUB", "MATH", "kern")
+"""Tables of a font that only programs use which set text."""
 _NO_DATE: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -264,7 +266,8 @@ def fit_slide(figure: Figure) -> None:
 def figure_bytes(figure: Figure, kind: FileKind) -> bytes:
     """Return a figure as a file, the same bytes for the same figure."""
     file = BytesIO()
-    with matplotlib.rc_context(_FILES), ignore_missing_glyphs():
+    fonts = _fonts_without_layout() if kind == "pdf" else nullcontext()
+    with matplotlib.rc_context(_FILES), ignore_missing_glyphs(), fonts:
         _settle(figure)
         # The canvas's own function, since savefig draws everything twice.
         canvas = get_registered_canvas_class(kind)(figure)
@@ -272,12 +275,30 @@ def figure_bytes(figure: Figure, kind: FileKind) -> bytes:
     return re.sub(_NO_XML, b"", file.getvalue()) if kind == "svg" else file.getvalue()
 
 
+@contextmanager
+def _fonts_without_layout() -> Iterator[None]:
+    """Leave out of a PDF's fonts what places letters beside each other: there they have their places.
+
+    To cut these tables to the letters that are used would take twice as long as all the rest.
+    """
+    from fontTools.subset import Options  # only PDF takes it
+
+    left_out: list[str] = Options._drop_tables_default  # Matplotlib has no option for it
+    before = list(left_out)
+    left_out += _FOR_LAYOUT
+    try:
+        yield
+    finally:
+        left_out[:] = before
+
+
 def _settle(figure: Figure) -> None:
     """Lay a figure out once for all its files, to a millionth: the last digits differ from call to call."""
     figure.set_dpi(DPI)
-    if not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+    engine = figure.get_layout_engine()
+    if not isinstance(engine, ConstrainedLayoutEngine):
         return
-    figure.draw_without_rendering()
+    engine.execute(figure)
     figure.set_layout_engine("none")
     for part in figure.subfigs:
         part.bbox_relative.p0, part.bbox_relative.p1 = part.bbox_relative.get_points().round(6)

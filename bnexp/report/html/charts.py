@@ -1,6 +1,6 @@
 """The numbers that the page's charts are drawn from, as lists and dictionaries for JSON."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ DIFFERENCES = 60
 """Grid points in the chart of differences at most, evenly spaced; the table has all."""
 MEASURES = ("test_accuracy", "val_accuracy", "train_accuracy", "test_loss", "val_loss", "train_loss")
 
-Keep = Callable[[Iterable[float]], int]
+Keep = Callable[[np.ndarray], int]
 """Stores a list of numbers and returns its place; equal lists, as all the x of a run, are stored once."""
 
 
@@ -53,9 +53,20 @@ def _arm(label: str, style: ArmStyle) -> dict[str, str]:
     return {"name": label, "light": style.colour, "dark": style.dark, "dash": style.dash, "symbol": style.symbol}
 
 
-def rounded(value: float | None) -> float | None:
-    """Round to DIGITS significant digits; None for what JSON can't hold."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.{DIGITS}g}")
+def rounded(numbers: np.ndarray) -> list[float | None]:
+    """Round numbers to DIGITS significant digits; None for what JSON can't hold."""
+    known = np.isfinite(numbers)
+    values = np.where(known, numbers, 0.0)
+    with np.errstate(divide="ignore"):
+        places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+    power = 10.0 ** np.minimum(np.abs(places), 300)  # 0 has no digits
+    values = np.where(places > 0, np.rint(values * power) / power, np.rint(values / power) * power)
+    return [value if finite else None for value, finite in zip(values.tolist(), known.tolist(), strict=True)]
+
+
+def round_one(value: float | None) -> float | None:
+    """Round a number as `rounded` does."""
+    return None if value is None else rounded(np.array([value], dtype=float))[0]
 
 
 # Curves.
@@ -77,8 +88,8 @@ def curve_data(study: Study, preferred: str) -> dict[str, Any]:
     kept = int(np.clip(NUMBERS // (3 * len(measures) * max(len(records.curves), 1)), FEWEST_RECORDS, RECORDS))
     arrays: dict[tuple[float | None, ...], int] = {}
 
-    def keep(numbers: Iterable[float]) -> int:
-        return arrays.setdefault(tuple(map(rounded, numbers)), len(arrays))
+    def keep(numbers: np.ndarray) -> int:
+        return arrays.setdefault(tuple(rounded(numbers)), len(arrays))
 
     def drawn(name: str, i: int) -> list[dict[str, Any]]:
         curves = panels[name].panels[i].curves
@@ -116,7 +127,7 @@ def _curve(
     if curve.seeds > 1:
         data |= {"low": keep(curve.low[places]), "high": keep(curve.high[places])}
     if curve.crosses:
-        data["crosses"] = [[rounded(x), rounded(y)] for x, y in curve.crosses]
+        data["crosses"] = [rounded(np.array(cross)) for cross in curve.crosses]
     return data
 
 
@@ -154,7 +165,7 @@ def _trials(study: Study, metric: str) -> dict[str, list[Any]]:
     numbered = replace(study, trials=study.trials.assign(point=point_numbers(study.trials, study.grid_keys)))
     frame = shown_trials(numbered)
     frame = frame.assign(
-        value=pd.to_numeric(frame[metric]).map(rounded),
+        value=pd.Series(rounded(frame[metric].to_numpy(dtype=float)), frame.index, dtype=float),
         diverged=frame["outcome"] == "diverged",
     )
     shown = frame["outcome"].isin(FINISHED) & frame["value"].notna() & frame["arm"].isin(study.arms)
@@ -185,5 +196,5 @@ def _differences(study: Study, comparison: Comparison) -> dict[str, Any]:
 def _difference(row: ArmRow | Overall, arms: Sequence[str], pairs: int) -> dict[str, Any]:
     numbers = {"mean": row.difference, "low": row.difference_low, "high": row.difference_high, "p": row.p}
     return {"arm": arms.index(row.arm), "pairs": pairs, "better": row.better} | {
-        name: rounded(value) for name, value in numbers.items()
+        name: round_one(value) for name, value in numbers.items()
     }

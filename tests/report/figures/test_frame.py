@@ -1,8 +1,13 @@
-"""Text stays within the width that it was given, and loses nothing on the way."""
+"""Text stays within the width that it was given, and loses nothing on the way, not even in the fonts of a PDF."""
+
+import re
+import zlib
+from io import BytesIO
 
 import pytest
+from fontTools.ttLib import TTFont
 
-from bnexp.report.figures.frame import shorten_text, text_width, wrap_text
+from bnexp.report.figures.frame import figure_bytes, new_figure, shorten_text, text_width, wrap_text
 from tests.report.figures.made_up import ODD_NAMES
 
 
@@ -28,3 +33,13 @@ def test_what_is_shortened_fits_on_a_line_and_says_so(text: str) -> None:
     assert "\n" not in short
     plain = " ".join(text.split())
     assert short == plain or (short[-1] == "…" and plain.startswith(short[:-1]))
+
+
+def test_a_pdf_has_fonts_with_its_letters_but_without_the_tables_that_set_text() -> None:
+    figure, _ = new_figure(title="VA", caption="", handles=[], width=3, height=1)
+    font_file = re.search(rb"/Length1 \d+.*?stream\n(.*?)\nendstream", figure_bytes(figure, "pdf"), re.DOTALL)
+    assert font_file
+    font = TTFont(BytesIO(zlib.decompress(font_file[1])))
+    assert {*"VA"} <= {*font.getGlyphOrder()}
+    assert {"glyf", "hmtx"} <= {*font.keys()}
+    assert not {"GPOS", "GSUB", "kern"} & {*font.keys()}
