@@ -1,1 +1,1 @@
-"""The command line: commands grouped by what they work on; each parses its arguments and calls what does the work."""
+"""The command line: commands grouped by what they work on. Each only parses its arguments and passes them on."""

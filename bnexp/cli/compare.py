@@ -152,7 +152,7 @@ def compare(
 
 
 RENEWED = 10
-"""Seconds from one page to the next at least, with --follow; the page reads itself again as often."""
+"""The fewest seconds from one page to the next, with --follow; the page reloads at the same pace."""
 Follow = Annotated[
     bool, typer.Option("--follow", help="Write the files again for new records until the run has ended. Ctrl-C stops.")
 ]
@@ -232,7 +232,7 @@ def report(
 
 
 def _targets(mlflow: str | None, project: str | None, *, wandb: bool, trackio: bool) -> dict[str, str]:
-    """Return where the trackers that were asked for keep their runs, by tracker; empty where they have a usual place.
+    """Return where each requested tracker keeps its runs; empty for the usual place.
 
     Raises:
         InputError: a project, but no tracker.
@@ -261,7 +261,7 @@ def _write_again(
 ) -> None:
     """Write pages now and whenever their runs have changed, until none trains any more; show what, the first time.
 
-    The last page reads itself no more.
+    The last page doesn't reload any more.
     """
     from bnexp.store.following import changes, pulse
 
@@ -280,7 +280,7 @@ def _write_again(
 
 
 def hand_over(run: "RunRecord", tracker: str, target: str, project: str | None) -> str:
-    """Hand a run over to a tracker, and return a sentence that says where it is.
+    """Hand a run over to a tracker, and return a sentence that says where to find it.
 
     Raises:
         InputError: the tracker refuses, or a file of the run can't be read.

@@ -26,7 +26,7 @@ from bnexp.screen import plain, print_line, warn
 
 
 class What(StrEnum):
-    """The things that can be listed."""
+    """What can be listed."""
 
     runs = "runs"
     configs = "configs"

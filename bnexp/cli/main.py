@@ -53,14 +53,14 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
     write_everywhere()
-    logging.disable(logging.WARNING)  # what libraries say to programmers: of a cache's folder, of a missing compiler
+    logging.disable(logging.WARNING)  # what libraries warn programmers about
     try:
         sys.exit(app(standalone_mode=False))
     except TyperException as error:
         _end_usage(error)
     except BnexpError as error:
         _end(str(error), error.exit_code)
-    except OSError as error:  # outside of training, which says more
+    except OSError as error:  # outside of training, whose own message says more
         _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), BnexpError.exit_code)
 
 
@@ -79,7 +79,7 @@ def _end_usage(error: TyperException) -> NoReturn:
 
 
 def _without_dashes(word: str) -> str:
-    """Return how to write a setting that was taken for an option; nothing where there is none of that name."""
+    """Return how to write a setting that was written as an option; nothing if there is no such setting."""
     from bnexp.config.experiment import ExperimentConfig
     from bnexp.config.keys import leaf_keys
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and what the shell may complete them with."""
+"""Arguments and options that several commands share, and their completions in the shell."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def complete_key(incomplete: str) -> list[str]:
 
 
 def complete_config_or_setting(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Configurations; after one of them also settings, and behind a setting's `=` its choices."""
+    """Configurations; after one of them also settings, and after a setting's `=` its choices."""
     before = ctx.params.get("arguments") or []
     *_, key = [""] + [word for word in before if word != "="]
     if before and (before[-1] == "=" or key in _choices()):  # bash cuts a word at its `=`
@@ -32,17 +32,17 @@ def complete_config_or_setting(ctx: typer.Context, incomplete: str) -> list[str]
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """`key=` of every setting that begins so; where it is only one, with what may follow: choices, or the default."""
+    """`key=` of every setting that begins like this; if it is only one, with its choices or its default."""
     values = {key: [f"{key}={value}" for value in values] for key, values in _choices().items()}
     if any(incomplete.startswith(f"{key}=") for key in values):
         return [word for words in values.values() for word in words if word.startswith(incomplete)]
     begun = [key for key in values if key.startswith(incomplete)]
-    # The shell puts a space behind a word without alternatives, and `key=` needs a value instead.
+    # The shell adds a space after a word without alternatives, but `key=` needs a value.
     return [f"{key}=" for key in begun] + (values[begun[0]] if len(begun) == 1 else [])
 
 
 def _choices() -> dict[str, list[str]]:
-    """Return the keys of all settings, each with its choices or, where it has none, its default."""
+    """Return the keys of all settings, each with its choices or else its default."""
     from bnexp.config.documentation import all_sections
     from bnexp.config.experiment import ExperimentConfig
     from bnexp.config.keys import is_key
@@ -105,7 +105,7 @@ DEFAULT_RUNS = Path("runs")
 
 
 def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
-    """Tell configurations from overrides: an override has a `=` and is no file.
+    """Tell configurations from overrides: an override has a `=` and isn't a file.
 
     Raises:
         InputError: no configuration, one that can't be found, or an override with spaces outside of quotes.
@@ -124,7 +124,7 @@ def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def _in_one_word(word: str, rest: str) -> str:
-    """Return how to write an override of which spaces have cut off the rest of the words; nothing where none have."""
+    """Return how to write an override that spaces have cut into words; nothing if it wasn't cut."""
     from bnexp.config.experiment import ExperimentConfig
     from bnexp.config.keys import is_key
 
@@ -140,7 +140,7 @@ def _in_one_word(word: str, rest: str) -> str:
 
 
 def config_or_run(word: str, runs: Path) -> Path:
-    """Return the configuration file of what a word names: a run folder, a file, a shipped name, or a run by its name.
+    """Return the configuration file that a word means: that of a run folder, a file, a shipped name, or a run's name.
 
     Raises:
         InputError: none of these; the message lists what there is.

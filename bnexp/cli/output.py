@@ -37,7 +37,7 @@ _BRAILLE = range(0x2801, 0x2900)
 
 
 def write_everywhere() -> None:
-    """Let standard output and error say in ASCII what their encoding lacks, in place of an error after all the work."""
+    """Let standard output and error write in ASCII what their encoding lacks, instead of failing after all the work."""
     codecs.register_error(LACKING, _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -45,7 +45,7 @@ def write_everywhere() -> None:
 
 
 def as_written(text: str) -> str:
-    """Return text as standard output will show it, so that columns are as wide as what stands in them."""
+    """Return text as standard output will show it, so that columns are as wide as their content."""
     return text if is_unicode() else text.encode(sys.stdout.encoding, LACKING).decode(sys.stdout.encoding)
 
 
@@ -61,7 +61,7 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
 
 
 def _in_ascii(sign: str) -> str:
-    """Return a letter without its accents, a small figure as a figure, a sign in words, and of all others a ?."""
+    """Return a letter without its accents, a small digit as a digit, a sign in words, and anything else as ?."""
     if combining(sign):
         return ""
     if ord(sign) in _BRAILLE:
@@ -75,7 +75,7 @@ MOST_PLOTS = 4
 
 
 def saying(*, silent: bool) -> Callable[[str], None]:
-    """Return what tells how something long goes on, or keeps it to itself."""
+    """Return the function that reports the progress of something long, or a silent one."""
     return (lambda text: None) if silent else warn
 
 
@@ -87,7 +87,7 @@ def say_code(*configs: "ExperimentConfig", silent: bool) -> None:
 
 
 def print_table(*tables: Table) -> None:
-    """Print tables as the place they go to can show them."""
+    """Print tables in the form that a terminal or a pipe can show."""
     shown = [table.rewritten(lambda text: as_written(plain(text))) for table in tables]
     if sys.stdout.isatty():
         console = Console()
@@ -108,7 +108,7 @@ def print_text(text: str) -> None:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a value as JSON, with nothing lost in any encoding; an infinity or NaN would be a fault, not output.
+    """Print a value as JSON, with nothing lost in any encoding; an infinity or NaN would be a bug.
 
     Without an indent it is one line.
     """
@@ -148,7 +148,7 @@ def print_comparisons(
 
 
 def print_views(comparison: "Comparison", view: str, title: str, columns: Sequence[str] = ()) -> None:
-    """Print the tables of a view, and under them what to be careful about."""
+    """Print the tables of a view, and the warnings under them."""
     from bnexp.report.views import remarks, tables
 
     print_table(*tables(comparison, view, title, columns))

@@ -29,11 +29,11 @@ from bnexp.training.estimate import estimated_seconds, footprint, probing_second
 from bnexp.training.numerics import torch_threads
 
 TABLES = 4
-"""Layer tables shown at most; a sweep over depth has one for every depth."""
+"""The most layer tables shown; a sweep over depth has one for every depth."""
 MARK = "•"
-"""In front of norm layers."""
+"""Mark before norm layers."""
 HANGING = "  ."
-"""In front of what is left of the name of a layer that hangs on the one above."""
+"""Mark before the shortened name of a layer that is attached to the one above."""
 NOTES = {MARK: f"{MARK} norm layer", HANGING: "A name that begins with a dot continues the name above it."}
 
 Layers = tuple[tuple[str, tuple[LayerRow, ...]], ...]
@@ -149,7 +149,7 @@ class Overview:
 
     @cached_property
     def _shapes(self) -> dict[Layers, list[Point]]:
-        """The layers of every arm, with the grid points at which they are these."""
+        """The layers of every arm, with the grid points that they apply to."""
         at: dict[str, tuple[Point, dict[str, tuple[LayerRow, ...]]]] = {}
         layers = {trial.number: each.layers for each in self.groups for trial in each.group.trials}
         for trial in self._trials:
@@ -215,7 +215,7 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
 
 
 def _tuning(config: ExperimentConfig) -> Iterator[str]:
-    """Yield what is trained before the measurement, and how much of it by each arm."""
+    """Yield what is trained before the measurement, and how much each arm trains."""
     stages, tune = searches(config), config.tune
     planned = [trial for search in stages for trial in trials(search)]
     yield (
@@ -242,7 +242,7 @@ def _data_json(name: str, shape: DataShape) -> dict[str, Any]:
 
 
 def _layers(arms: Layers, points: Sequence[Point]) -> Table:
-    """Return a row for each layer, which says what stands there in every arm; arms with the same layers share a column.
+    """Return a row for each layer that says what it is in every arm; arms with the same layers share a column.
 
     Rows are in the order of the forward pass. Layers that do nothing are left out.
     """
@@ -269,9 +269,10 @@ def _layers(arms: Layers, points: Sequence[Point]) -> Table:
 
 
 def _aligned(arms: Sequence[Sequence[LayerRow]]) -> Iterator[tuple[str, list[LayerRow | None]]]:
-    """Yield names of layers with the layer of every arm, None where it has none; each arm's are in their order.
+    """Yield names of layers with the layer of every arm, or None; each arm's layers are in order.
 
-    Norm layers share a row if they follow the same layer. What hangs on the layer above has its name left out.
+    Norm layers share a row if they follow the same layer. If a layer is attached to the one above, that name is left
+    out.
     """
     order = list[tuple[str, str]]()
     keyed = [dict(zip(_places(layers), layers, strict=True)) for layers in arms]
@@ -286,7 +287,7 @@ def _aligned(arms: Sequence[Sequence[LayerRow]]) -> Iterator[tuple[str, list[Lay
 
 
 def _places(layers: Sequence[LayerRow]) -> Iterator[tuple[str, str]]:
-    """Yield the name of a norm layer, or of what took its place, with that of the last other layer; of others alone."""
+    """Yield the name of each layer; for a norm layer, or what replaced it, with that of the last other layer."""
     last = ""
     for layer in layers:
         slot = layer.norm or _what(layer) == MISSING
@@ -299,7 +300,7 @@ def _shape(layer: LayerRow) -> str:
 
 
 def _what(layer: LayerRow | None) -> str:
-    """Return what a layer is; nothing of one that does nothing."""
+    """Return what a layer is; nothing if it does nothing."""
     if layer is None or layer.kind.lower() == "identity":
         return MISSING
     return f"{MARK}{layer.norm}" if layer.norm else layer.kind
@@ -310,5 +311,5 @@ def _count(layer: LayerRow) -> str:
 
 
 def _each(layers: Sequence[LayerRow | None], said: Callable[[LayerRow], str]) -> str:
-    """Return what is said of a layer, of each arm where they differ."""
+    """Return the description of a layer; one for each arm if they differ."""
     return " / ".join(dict.fromkeys(said(layer) for layer in layers if layer and _what(layer) != MISSING))

@@ -1,4 +1,4 @@
-"""The test images that a finished run keeps: its report shows them, and has neither the data set nor torch.
+"""The test images that a finished run keeps for its report, which has neither the data set nor torch.
 
 Shapes: N test images, M of them kept.
 """
@@ -16,14 +16,14 @@ from bnexp.data.dataset import Dataset
 from bnexp.store.checkpoints import Checkpoints, KeptImages
 
 MOST_KEPT = 64
-"""Images kept for each arm and direction at most, four times what a picture shows: a report of some seeds only, or to
-another baseline, has images to choose from, too."""
+"""The most images kept for each arm and direction, four times as many as a picture shows: so a report of some seeds
+only, or with another baseline, can still choose."""
 LARGEST_SIDE = 64
-"""Pixels; larger images are made smaller."""
+"""Pixels; larger images are shrunk."""
 
 
 def keep_images(run: ComparedRun, datasets: Iterable[Dataset]) -> None:
-    """Keep the labels of the test images, and the images on which arms and baseline disagree the most.
+    """Keep the labels of the test images, and the images on which arms and baseline disagree most.
 
     Nothing is kept where no trial has predictions, or where trials are tested on different images, as where each seed
     draws its own.
@@ -48,7 +48,7 @@ def keep_images(run: ComparedRun, datasets: Iterable[Dataset]) -> None:
 def thumbnails(data: Dataset, numbers_M: Int64[np.ndarray, " M"]) -> UInt8[np.ndarray, "M C H W"]:
     """Return test images as bytes of at most LARGEST_SIDE pixels a side.
 
-    What is no byte, since the files hold floats or the images are whitened, is stretched from black to white.
+    Values that aren't bytes (files with floats, whitened images) are stretched from black to white.
     """
     kept_NP, normalization = data.test.images_NP, data.normalization
     kept_MP = kept_NP[torch.from_numpy(numbers_M).to(kept_NP.device)].cpu()

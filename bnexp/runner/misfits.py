@@ -1,4 +1,4 @@
-"""Settings that can't be trained as they say on the images that there are."""
+"""Settings that can't be trained as written on the given images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
@@ -21,7 +21,7 @@ def check_fit(
     config: ExperimentConfig,
     source: str,
 ) -> None:
-    """Refuse groups of an experiment that can't be trained, or probed, as it says.
+    """Refuse groups of an experiment that can't be trained, or probed, as written.
 
     Raises:
         ConfigError: with everything that doesn't fit.
@@ -37,7 +37,7 @@ def check_fit(
 
 
 def check_reused(trials: Sequence[Trial], config: ExperimentConfig, source: str) -> None:
-    """Refuse settings that change no trial, as check_fit does, where other runs have trained the trials.
+    """Refuse settings that change no trial, as check_fit does, if other runs have trained the trials.
 
     Raises:
         InputError: their data can't be had.
@@ -62,7 +62,7 @@ def _nothing_drawn(
     config: ExperimentConfig,
     source: str,
 ) -> Iterator[Problem]:
-    """Yield data of which no image would be drawn again, where each seed is to have a split of its own."""
+    """Yield data sets with nothing to draw, if each seed is to have a split of its own."""
     fixed = [group for group in groups if config.data.split == "per_seed" and not shape_of(group).drawn]
     for name, val in {(group.settings.data.name, shape_of(group).val): None for group in fixed}:
         own = f"the data ({name}) have validation and test images of their own, so nothing is drawn"
@@ -74,7 +74,7 @@ def _nothing_drawn(
 def _nothing_trained(
     groups: Sequence[TrialGroup], shape_of: Callable[[TrialGroup], DataShape], source: str
 ) -> Iterator[Problem]:
-    """Yield arms with networks of the user's own that have no γ or β, where these alone are to be trained."""
+    """Yield arms whose networks, of the user's own, have no γ or β, if only these are to be trained."""
     from bnexp.nn.table import trained_table  # imports torch
 
     for group in groups:
@@ -87,7 +87,7 @@ def _nothing_trained(
 
 
 def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
-    """Yield everything that can't be trained as it says on such images."""
+    """Yield everything that can't be trained as written on such images."""
     train_images, image = shape.train, shape.image
     if shape.tabular:
         yield from _no_pictures(trials, shape, source)
@@ -105,7 +105,7 @@ def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[
 
 
 def _no_pictures(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
-    """Yield what needs pictures where there are rows of features."""
+    """Yield settings that need pictures, if the data are rows of features."""
     there = f"the data are rows of {shape.size}, no images"
     for family in {trial.settings.model.family: None for trial in trials}:
         if not FAMILIES[family].tabular:
@@ -126,7 +126,7 @@ def _unfit_batches(trials: Sequence[Trial], train_images: int, image: tuple[int,
 
 
 def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, int, int]) -> str:
-    """Say where a norm over the batch would have one number a feature to normalise, or nothing."""
+    """Say where a norm over the batch would have only one number per feature to normalise; empty if nowhere."""
     batch = settings.train.batch_size
     if _smallest_batch(settings, train_images) > 1 or batch > train_images:
         return ""  # a batch larger than the data is refused for that
@@ -140,7 +140,7 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
 
 
 def _lone_places(trials: Sequence[Trial], image: tuple[int, int, int]) -> Iterator[str]:
-    """Yield kinds that normalise over the places of an image where convolutions have left a single one."""
+    """Yield kinds that normalise over the places of an image, if convolutions leave a single one."""
     for model in {trial.settings.model: None for trial in trials if trial.settings.model.norm.spec.over_places}:
         if model.spec.fewest_places(model.layers, image) == 1:
             size = "x".join(map(str, image[1:]))
@@ -151,7 +151,7 @@ def _lone_places(trials: Sequence[Trial], image: tuple[int, int, int]) -> Iterat
 
 
 def _one_number(model: ModelSettings, image: tuple[int, int, int]) -> str:
-    """Say why the statistics of one image would be those of one number a feature, or nothing.
+    """Say why the statistics of one image would be those of one number per feature; empty if they aren't.
 
     With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
     """
@@ -163,7 +163,7 @@ def _one_number(model: ModelSettings, image: tuple[int, int, int]) -> str:
 
 
 def _unfit_parts(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int]) -> Iterator[tuple[str, str]]:
-    """Yield which setting cuts batches into parts that can't be normalised, or that a last batch isn't made of."""
+    """Yield settings that cut batches into parts that can't be normalised, or that don't divide a last batch."""
     for settings in [trial.settings for trial in trials if trial.settings.train.batch_size <= train_images]:
         train, last = settings.train, _smallest_batch(settings, train_images)
         parts = []
@@ -195,13 +195,13 @@ STARTS: dict[str, Callable[[NormSettings], int | None]] = {
     "freeze_at": lambda norm: norm.frozen_from,
     "relax_at": lambda norm: norm.relax_at[0] if norm.relax_at and "relax_at" in norm.spec.options else None,
 }
-"""Settings that say from which update on something else happens."""
+"""Settings that name the update at which something changes."""
 
 
 def _late_starts(
     trials: Sequence[Trial], train_images: int, first_of: Callable[[NormSettings], int | None]
 ) -> Iterator[str]:
-    """Yield updates from which on something else is to happen, and which the training doesn't reach."""
+    """Yield updates at which something should change, but which the training doesn't reach."""
     for train, first in {(trial.settings.train, first_of(trial.settings.model.norm)): None for trial in trials}:
         if first is None or train.batch_size > train_images:
             continue  # the latter is said of the batches

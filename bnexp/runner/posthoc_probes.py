@@ -38,7 +38,7 @@ from bnexp.training.work import shard_sizes, total_steps, training_cost
 
 
 def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
-    """Enter measurements into the file of a run, in place of what the same probes found before; return the file.
+    """Write measurements into the file of a run, replacing what the same probes found before; return the file.
 
     The caller holds the run's lock.
     """
@@ -50,21 +50,21 @@ def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
 
 
 def _measured(row: Row) -> tuple[str, str]:
-    """Return the trial and the probe that a row is of."""
+    """Return the trial and the probe of a row."""
     return row[0], probe_of(row[4])
 
 
 Say = Callable[[str], None]
-"""Told how long it will take, and how far it has got."""
+"""Is told how long it will take, and how far it has got."""
 TIMED_FIRST = 4
-"""With so many trials or more, one is measured alone, to tell how long the others will take."""
+"""With this many trials or more, one is measured alone first, to tell how long the others will take."""
 Measure = Callable[[TrialGroup], ProbeRecord]
 
 
 def probe_settings(written: Sequence[str]) -> tuple[ProbeSettings, ...]:
     """Return the probes that names with commas in between, or mappings in YAML, stand for.
 
-    `default` stands for those of the default ones that weights alone suffice for.
+    `default` stands for the default probes that need only weights.
 
     Raises:
         InputError: one is none, or compares moments of a training, which is over.
@@ -102,7 +102,7 @@ def probe_run(
     engine: Local,
     say: Say = lambda text: None,
 ) -> list[ProbeRecord]:
-    """Take probes of a run's trials and enter what they find into its late_probes.csv.
+    """Take probes of a run's trials and write the values into its late_probes.csv.
 
     Args:
         run: the run folder.

@@ -40,7 +40,7 @@ def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunStat
     path = runs / run_name(config)
     done = None if options.rerun else finished_run(path)
     failed = done is not None and options.retry_failed and (done.trials["outcome"] == "failed").any()
-    # With other labels it continues, with nothing to train, which writes them into its configuration and its tables.
+    # With other labels it continues with nothing to train, which writes them into its configuration and its tables.
     if done and done.config.labels == config.labels and not failed:
         return "finished"
     _check_folder(runs)
@@ -77,14 +77,14 @@ def _commit() -> str | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked experiment with its data in memory: nothing has been written yet."""
+    """A checked experiment with its data in memory; nothing has been written yet."""
 
     config: ExperimentConfig
     path: Path
     state: RunState
     trials: tuple[Trial, ...]
     groups: tuple[TrialGroup, ...]
-    """In the order in which they train; trials that are reused are in none. None at all for a finished run."""
+    """In the order in which they train; reused trials are in no group. Empty for a finished run."""
     reusable: tuple[ReusableRun, ...]
     """Earlier runs that have trials of it."""
     engine: "Engine"
@@ -132,7 +132,7 @@ def prepare(
     state = state or run_state(config, runs, options)
     if state == "finished":
         return Plan(config, path, state, planned, (), (), engine, {}, options)
-    # What another run has trained to the end would escape the comparisons of a search that halves.
+    # Trials that another run has trained to the end would escape the comparisons of halving.
     new = state == "new" and not options.rerun and not config.halving
     reusable = find_reusable(runs, path, config, planned, __version__) if new else []
     reused = {number for each in reusable for number in each.numbers}

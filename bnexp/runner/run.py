@@ -43,7 +43,7 @@ class RunSession:
     jobs: tuple[Job, ...]
     """The groups that are left to train, in order."""
     news: tuple[str, ...]
-    """Lines about how it begins, for the user."""
+    """Lines for the user about how the run begins."""
     damage: tuple[str, ...] = ()
     """Lines about files that were damaged."""
 
@@ -111,7 +111,7 @@ def _continued(plan: Plan, writer: RunWriter) -> RunSession:
 
 
 def _left(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
-    """Return what is left to train, from where the writer then goes on."""
+    """Return what is left to train; the writer continues from the same records."""
     jobs = _jobs(plan, writer, checkpoints)
     steps = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
     writer.go_back(dict.fromkeys(writer.unfinished, -1) | steps)
@@ -119,7 +119,7 @@ def _left(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
 
 
 def _rounds(plan: Plan, session: RunSession, watch: Watch) -> Iterator[Sequence[Job]]:
-    """Yield the jobs that train next: all to their end or, with halving, those that are left to each comparison."""
+    """Yield the jobs that train next: all to their end or, with halving, the remaining ones up to each comparison."""
     halving, writer, jobs = plan.config.halving, session.writer, list(session.jobs)
     for comparison, epoch in enumerate(halving.at if halving else ()):
         yield [replace(job, until=epoch) for job in jobs if not job.resume or job.resume.epoch < epoch]
@@ -170,7 +170,7 @@ def _jobs(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
 def _from_start_again(left: set[int], saved: Mapping[int, Snapshot], place: Mapping[int, int]) -> set[int]:
     """Return the groups that train from the start: those of trials that no snapshot has.
 
-    A snapshot that shares a group with one of them can't be used either, so its other groups join them.
+    A snapshot that shares a group with one of them can't be used either, so its other groups start over, too.
 
     Args:
         left: trials that have not ended.
@@ -230,7 +230,7 @@ class Recorder:
         for note in progress.notes:
             self._writer.log(f"trials {', '.join(map(str, record.trials))}: {note}")
         if ended:
-            self._held.pop(group, None)  # there are to be as few copies at once as planning counts on
+            self._held.pop(group, None)  # no more copies at once than planning counts on
             self._checkpoints.finish(group, progress.snapshot().only(ended))
             self._writer.end(record.outcomes(ended))
         if len(ended) == len(record.trials):
@@ -244,7 +244,7 @@ class Recorder:
             self._keep(group, progress, [number for number in record.trials if number not in ended])
 
     def _pause(self, group: int, snapshot: Snapshot) -> None:
-        """Save what trials go on from that may be stopped now, so that their records never reach beyond it."""
+        """Save the states of trials that may be stopped now, so that their records never go beyond a saved state."""
         self._held.pop(group, None)
         self._writer.sync()
         self._checkpoints.save(group, snapshot)
@@ -296,7 +296,7 @@ class Recorder:
 
 
 def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[int]]:
-    """Yield the parts of a recorded group that was cut, first what of it had ended; or the group, if it wasn't."""
+    """Yield the parts of a recorded group that was cut, first the ended trials; or the group if it wasn't cut."""
     cut = {number for part in parts for number in part.group.numbers}
     if not cut & set(group):
         yield group
@@ -309,7 +309,8 @@ def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[
 # Training
 
 DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
-"""While trials train, tables and picture are renewed at most once in so many seconds and in this share of the time."""
+"""While trials train, tables and picture are updated at most once in so many seconds, and in at most this share of the
+time."""
 Begin = Callable[[RunSession], None]
 """Called once, with what is left to train and why."""
 
@@ -317,7 +318,7 @@ Begin = Callable[[RunSession], None]
 def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda session: None) -> ComparedRun:
     """Train what is left of a plan and return its finished run folder.
 
-    A folder that was complete already is returned as it is. Whatever stops it, the folder keeps every trial that has
+    A folder that was already complete is returned as it is. Whatever stops it, the folder keeps every trial that has
     ended, every record and the checkpoints, and the same call continues from there.
 
     Raises:
@@ -340,7 +341,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ses
         done = ComparedRun(plan.path)
         keep_images(done, plan.datasets.values())
         write_report_files(done)
-        # Last: a run counts as finished from here on, its tables and picture included.
+        # Last: from here on the run counts as finished, including its tables and picture.
         session.writer.finish()
     vars(done).pop("environment", None)  # which has just got the time of the end
     return done
@@ -384,7 +385,7 @@ def _said(path: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(str(path)) from None
     except BrokenPipeError:
-        raise  # nobody reads the output any more: not the folder's fault
+        raise  # nobody reads the output any more, which is not the folder's fault
     except (OSError, DamagedRunError) as error:
         refused = error if isinstance(error, OSError) else error.refused
         if not refused:  # files went missing while training wrote them

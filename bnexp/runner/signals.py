@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first ends the training at once but never a file that is being written, a second one all."""
+"""SIGINT and SIGTERM: the first ends the training, but not while a file is written; a second one ends the process."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ EXIT_CODE = 130
 class Interrupts:
     """While it is entered, the first signal raises KeyboardInterrupt, as soon as nothing is being written.
 
-    A second one leaves the process on the spot; what is in the run folder by then is whole. Only the main thread
+    A second one ends the process immediately; the files in the run folder are whole even then. Only the main thread
     gets signals: elsewhere nothing is changed.
     """
 
@@ -35,7 +35,7 @@ class Interrupts:
 
     @contextmanager
     def held_off(self) -> Iterator[None]:
-        """Let nothing come in between while files are written; see deliver."""
+        """Hold signals off while files are written; see deliver."""
         self._writing = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""Finished trials with their weights: what folding, exporting and late probes begin with."""
+"""Finished trials with their weights, for folding, exporting and late probes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Experiments from their configurations to finished runs: some search first, and some add seeds until it is decided."""
+"""Experiments from configurations to finished runs: some tune first, some add seeds until they are decided."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ Train = Callable[["Plan"], ComparedRun]
 
 
 def resolve_tuning(config: ExperimentConfig, runs: Path) -> ExperimentConfig | None:
-    """Return the experiment that is measured, with what its arms chose; None where a search has not finished.
+    """Return the experiment that is measured, with what its arms chose; None if a search has not finished.
 
     Raises:
         InputError: the run of a search is of another format.
@@ -47,8 +47,8 @@ def run_with_tuning(
 ) -> list[ComparedRun]:
     """Train every experiment and return the finished run of each, in their order.
 
-    The first run of all of them is prepared before any is trained, so that what is wrong is said at once. Where
-    all have finished, that takes no torch.
+    The first run of each is prepared before any is trained, so that mistakes are reported at once. If all have
+    finished, torch isn't needed.
 
     Args:
         experiments: configurations, each after what names it in messages.
@@ -66,7 +66,7 @@ def run_with_tuning(
     steps = [next_run(config, runs, options) for _, config in experiments]
     if all(state == "finished" for _, state in steps):
         for config, _ in steps:
-            _remove_earlier_looks(config, runs)  # which an interruption may have left
+            _remove_earlier_looks(config, runs)  # left by an interruption
         return [ComparedRun(runs / run_name(config)) for config, _ in steps]
     with Interrupts(), engine.entered() as where:  # while data are loaded, too
         from bnexp.runner.run import run  # imports torch
@@ -117,9 +117,9 @@ def _remove_earlier_looks(config: ExperimentConfig, runs: Path) -> None:
 
 
 def _present_look(config: ExperimentConfig, runs: Path, options: Options) -> ExperimentConfig:
-    """Return an experiment that adds seeds with those of the look that decided, or of the one to train next.
+    """For an experiment that adds seeds, return it at the look that decided, or at the one to train next.
 
-    Every look has a run of its own, which takes over what the one before has trained. The last one stays.
+    Every look has a run of its own, which reuses the trials of the one before. The last run stays.
 
     Raises:
         InputError: it has finished a look, and is to be trained again.

@@ -1,4 +1,4 @@
-"""The records so far of a trial that is being trained, as the lines that stand in the tables."""
+"""The records so far of a trial that is being trained, as lines of the tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Attempt:
     """One training of a trial, from its start or from the records that it continues from."""
 
     lines: Mapping[str, list[str]]
-    """Its lines of each table that grows. As text they take a fifth of the memory that cells would."""
+    """Its lines in each table that grows. As text they take a fifth of the memory of cells."""
     old_until: int = NO_STEP
     """Last step recorded by the previous attempt; its rows stay in the files until this attempt reaches that step."""
     last_step: int = field(init=False)
@@ -39,7 +39,7 @@ class Attempt:
         return [(name, trial, step, sum_) for name, sum_ in self.sums.items()]
 
     def reaches(self, step: int) -> bool:
-        """Return whether it has its record of a step."""
+        """Return whether it has a record of a step."""
         return any(step_of(line) == step for line in self.lines[CURVES])
 
     def until(self, step: int) -> "Attempt":

@@ -1,4 +1,4 @@
-"""The safetensors files of a run: snapshots to continue from, and what is kept of trials and of test images."""
+"""The safetensors files of a run: snapshots to continue from, and the kept data of trials and test images."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from bnexp.store.files import replace
 WEIGHTS = "network."
 """Prefix of the arrays that make up the trained networks."""
 Kind = Literal["weights", "predictions"]
-"""What is kept of trials that have ended."""
+"""The files that are kept for trials that have ended."""
 KINDS: tuple[Kind, ...] = ("weights", "predictions")
 IMAGES = "test-images.safetensors"
 
@@ -65,7 +65,7 @@ class Checkpoints:
         self.keep(group, dataclasses.replace(snapshot, arrays=weights))
 
     def keep(self, group: int, kept: Snapshot, kind: Kind = "weights") -> None:
-        """Write a snapshot that holds what is kept of trials alone."""
+        """Write a snapshot that holds only what is kept of trials."""
         write_snapshot(self._folder / f"{kind}-{group:03}-{kept.step}.safetensors", kept)
 
     def keep_images(self, images: KeptImages) -> None:
@@ -165,7 +165,7 @@ UNREADABLE = (OSError, SafetensorError, ValueError, KeyError, TypeError, Attribu
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    if not os.path.isfile(path):  # a pipe would be waited for
+    if not os.path.isfile(path):  # reading a pipe would wait
         raise FileNotFoundError(path)
     with safe_open(path, framework="np") as file:
         about = file.metadata()

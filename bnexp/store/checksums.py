@@ -2,8 +2,8 @@
 
 A checksum is over values, not over bytes: a table that a spreadsheet saved again is unchanged as long as its numbers
 and texts are. For a table that grows, a line of checksums.txt holds the sum of the checksums of a trial's rows up to a
-record, so that a lost row shows, too. It is appended before the rows are written: whoever reads the tables first and
-checksums.txt afterwards finds every good row in it.
+record, so that a lost row shows, too. It is appended before the rows are written. So a reader that reads the tables
+first, and checksums.txt afterwards, finds a checksum for every good row.
 """
 
 import re
@@ -47,7 +47,7 @@ def record_sums(record: EpochRecord) -> list[int]:
     values_KC = np.empty((len(record.trials), len(columns)), "<f8")
     for column, values in enumerate(columns):
         values_KC[:, column] = values
-    values_KC[np.isnan(values_KC)] = nan  # as it is read: there are many
+    values_KC[np.isnan(values_KC)] = nan  # in the form in which it is read: there are many
     return [crc32(row.data) for row in values_KC]
 
 
@@ -195,12 +195,12 @@ def checksum_index(run: Path) -> ChecksumIndex | None:
 def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: ChecksumIndex) -> bool:
     """Return whether the rows of a table of numbers are those that were written, none changed and none lost.
 
-    False may also mean that it takes a closer look, row by row, to tell: where a record is there twice.
+    False may also mean that only a closer look, row by row, can tell: if a record is there twice.
 
     Args:
         values: the rows, which begin with trial, epoch and step.
         name: of the file.
-        until: by trial, from 0 to the last one, the step until which every checksum needs its record.
+        until: for each trial, from 0 to the last one, the step up to which every checksum needs its record.
         index: the checksums.
     """
     trials, steps = values[:, 0].astype(np.int64), values[:, 2].astype(np.int64)

@@ -1,6 +1,6 @@
 """The files of a run folder: their names and format, and writing them so that a crash loses nothing.
 
-A reader never sees half of a file that is replaced, and what stood in it stays until the new content is on the disk.
+A reader never sees half of a file that is replaced: the old content stays until the new one is on the disk.
 """
 
 import json
@@ -22,15 +22,15 @@ from bnexp.config.source import code_files, sources_in
 from bnexp.errors import BnexpError, InputError
 
 SOURCES = "networks"
-"""Folder with the user's code, where the experiment has some."""
+"""Folder with the user's code, if the experiment uses any."""
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
 TRIALS, CURVES, CHECKSUMS = "trials.csv", "curves.csv", "checksums.txt"
 PROBES, LATE_PROBES = "probes.csv", "late_probes.csv"
-"""Only where the configuration has probes, and where some were taken afterwards."""
+"""The first exists only if the configuration has probes, the second if some were taken afterwards."""
 SUMMARIES = ("summary.md", "summary.csv")
 """Written when a run finishes; no command reads them, people do."""
 PICTURE = "curves.png"
-"""Written then, too, and again by every report."""
+"""Written at the end, too, and again by every report."""
 
 FORMAT_VERSION = 4
 """The format in which run folders are written; environment.json names the format of a folder."""
@@ -86,11 +86,11 @@ def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
 # Writing
 
 SYNC_EVERY = 1.0
-"""Seconds after which what was appended is flushed to the disk; a power failure can lose so much."""
+"""Seconds after which appended lines are flushed to the disk; a power failure can lose as much."""
 WINDOWS = os.name == "nt"
-"""Whether a file that somebody has open can't be replaced, nor a folder renamed with such a file in it."""
+"""True if an open file can't be replaced, and a folder that contains one can't be renamed."""
 READERS_PATIENCE = 2.0
-"""Seconds to wait there until commands that read a file have closed it."""
+"""Seconds to wait then until commands that read a file have closed it."""
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -119,7 +119,7 @@ def _move(file: Path, to: Path) -> None:
 
 
 def refusal(run: Path, error: OSError) -> BnexpError:
-    """Turn an OSError on a run folder into a one-line message, which names a folder that is in a file's way."""
+    """Turn an OSError on a run folder into a one-line message; if a folder is in the way of a file, name it."""
     in_the_way = error.filename2 or error.filename if isinstance(error, IsADirectoryError) else None
     reason = f"{Path(in_the_way).name}: {error.strerror}" if in_the_way else error.strerror
     return BnexpError(f"{run}: {reason}; the same command continues once that is solved")
@@ -138,7 +138,7 @@ def refuse_link(run: Path) -> None:
 def remove_run(run: Path) -> None:
     """Remove a run folder, if it is there, with all it holds.
 
-    It is gone at once. Where removing its files is cut short, the next call goes on with that.
+    It is gone at once. If removing its files is interrupted, the next call continues.
 
     Raises:
         InputError: another process has it, or it is a link.
@@ -155,8 +155,8 @@ def remove_run(run: Path) -> None:
 def set_aside(run: Path, to: Path) -> None:
     """Rename a run folder that no other process works in.
 
-    On Windows the lock, a file in it, is let go of first. A process that takes it meanwhile has it open, so that the
-    folder is not renamed under its hands.
+    On Windows the lock, a file in the folder, is released first. If another process takes it meanwhile, the file is
+    open, so the folder can't be renamed.
 
     Raises:
         InputError: another process has it.
@@ -184,7 +184,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_leftovers(run: Path) -> None:
-    """Remove what a killed `replace` left beside its target; what a process that lives writes, a report, stays."""
+    """Remove what a killed `replace` left beside its target, but not what a living process writes (a report)."""
     import psutil  # not where a run is only read
 
     for path in (*run.glob(".*.*"), *run.glob("checkpoints/.*.*")):
@@ -194,7 +194,7 @@ def remove_leftovers(run: Path) -> None:
 
 
 def quarantine(path: Path) -> Path:
-    """Keep a copy of a damaged file under a name of its own, and return that; anything but a file is moved there."""
+    """Keep a copy of a damaged file under a new name, and return the name; anything but a file is moved there."""
     copies = (path.with_name(f"{path.name}.damaged-{number}") for number in range(1, 10**6))
     copy = next(copy for copy in copies if not os.path.lexists(copy))
     if path.is_file():
@@ -205,7 +205,7 @@ def quarantine(path: Path) -> Path:
 
 
 def read(path: Path) -> bytes:
-    """Return what is in a file; a pipe that nobody writes into isn't waited for.
+    """Return the content of a file; don't wait for a pipe that nobody writes into.
 
     Raises:
         FileNotFoundError: there is none, or something that is no file.
@@ -221,7 +221,7 @@ class AppendOnlyFile:
 
     def __init__(self, path: Path):
         self._path = path
-        # Without a buffer, so that what a full disk refused isn't tried again on closing.
+        # Without a buffer, so that closing doesn't retry what a full disk refused.
         self._file = path.open("ab", buffering=0)
         self._synced = time.monotonic()
 
@@ -241,7 +241,7 @@ class AppendOnlyFile:
         return time.monotonic() - self._synced >= SYNC_EVERY
 
     def sync(self) -> None:
-        """Wait until all of it is on the disk.
+        """Wait until everything is on the disk.
 
         Raises:
             FileNotFoundError: the file is gone, although writing to it would still succeed.
@@ -260,7 +260,7 @@ class AppendOnlyFile:
 
 LOCK, OWNER = ".lock", ".owner.json"
 PATIENCE = 0.5
-"""Seconds to wait for the lock: `check_free` in another process may hold it for an instant."""
+"""Seconds to wait for the lock, which `check_free` in another process may hold for a moment."""
 
 
 @contextmanager

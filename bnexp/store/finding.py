@@ -12,9 +12,9 @@ from bnexp.store.reader import DamagedRunError, RunRecord
 RUNS_VARIABLE = "BNEXP_RUNS"
 """Names the folder of the run folders where no command says another."""
 MOST_NAMED = 10
-"""Runs that an error names one by one."""
+"""The most runs that an error names one by one."""
 Warn = Callable[[str], None]
-"""Told what was changed or lost since a run was written, and which runs are left out, and why."""
+"""Is told what was changed or lost since a run was written, and which runs are left out, and why."""
 
 
 def find_runs(runs: Path) -> list[RunRecord]:
@@ -50,7 +50,7 @@ def find_run(written: str, runs: Path, warn: Warn = lambda text: None) -> RunRec
 
 
 def _meant(written: str, runs: Path) -> RunRecord:
-    """Return the run that a word means, or anything else with that path; reading it will say what is wrong."""
+    """Return the run that a word means, or the path if there is anything; reading it will say what is wrong."""
     places = (Path(written), runs / written)
     if path := next(filter(holds_run, places), None):
         return RunRecord(path)
@@ -106,9 +106,9 @@ def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
 
 
 def find_together(written: Sequence[str], runs: Path, warn: Warn) -> list[list[RunRecord]]:
-    """Return what belongs into one comparison each: all runs asked for, or without any every experiment's newest.
+    """Return the runs of each comparison: all requested runs together or, without any, each experiment's newest run.
 
-    What is no run, or can't be read, is left out with a warning.
+    Folders that aren't runs, or can't be read, are left out with a warning.
 
     Raises:
         InputError: as find_some, or no run is left.
@@ -132,7 +132,7 @@ def find_together(written: Sequence[str], runs: Path, warn: Warn) -> list[list[R
 
 
 def _no_run(path: Path) -> str:
-    """Return why a path is no run folder; empty if it is one, or can't be looked into."""
+    """Return why a path isn't a run folder; empty if it is one, or can't be read."""
     if os.path.isdir(path):
         unknown = not os.access(path, os.X_OK)
         return "" if unknown or holds_run(path) else f"{path}: not a run folder, it has no config.yaml"

@@ -1,4 +1,4 @@
-"""Following a run from outside, by reading its folder: whether it has changed, who writes it, what its log says."""
+"""Following a run by reading its folder: whether it has changed, which process writes it, what its log says."""
 
 import json
 import os
@@ -12,16 +12,16 @@ from typing import Literal
 from bnexp.store.files import CURVES, ENVIRONMENT, LOCK, LOG, OWNER, TRIALS, read, read_environment
 
 State = Literal["ended", "training", "elsewhere", "stopped"]
-"""`elsewhere`: begun on another machine, so that only its files tell whether it still trains."""
+"""`elsewhere`: begun on another machine, so only its files tell whether it still trains."""
 SILENT = 600.0
 """Seconds without a new record after which one that trains elsewhere may have been stopped."""
 TAIL = 20_000
-"""Bytes at the end of the log that are looked at."""
+"""Bytes at the end of the log that are read."""
 
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a run's folder shows of who works in it."""
+    """What a run's folder shows about the process that works in it."""
 
     state: State
     host: str
@@ -48,7 +48,7 @@ def pulse(run: Path) -> Pulse:
 
 
 def stamp(run: Path) -> tuple[tuple[int, int], ...]:
-    """Return when each file that grows was last written, in nanoseconds, and its size: others if one has changed."""
+    """Return when each file that grows was last written, in nanoseconds, and its size; they differ after any change."""
     found = []
     for name in (TRIALS, CURVES, ENVIRONMENT, LOG):
         try:
@@ -60,7 +60,7 @@ def stamp(run: Path) -> tuple[tuple[int, int], ...]:
 
 
 SHARE = 0.2
-"""What follows a run takes at most this share of the time, however large the run is."""
+"""Following a run takes at most this share of the time, however large the run is."""
 
 
 def changes(runs: Sequence[Path], every: float) -> Iterator[bool]:
@@ -76,7 +76,7 @@ def changes(runs: Sequence[Path], every: float) -> Iterator[bool]:
     """
     seen: list[object] | None = None
     while True:
-        over = all(pulse(run).state in ("ended", "stopped") for run in runs)  # first: what it rests on is then written
+        over = all(pulse(run).state in ("ended", "stopped") for run in runs)  # asked first: reading then sees all
         now: list[object] = [stamp(run) for run in runs]
         begun = time.monotonic()
         if over or now != seen:

@@ -1,4 +1,4 @@
-"""The files of a run folder held against checksums.txt: what was changed or lost, and what can be kept."""
+"""The files of a run folder, checked against checksums.txt: what was changed or lost, and what can be kept."""
 
 import json
 import os
@@ -46,7 +46,7 @@ CHANGED = "changed since it was written"
 
 @dataclass(frozen=True)
 class Fault:
-    """Something in a run folder that is not as it was written."""
+    """Something in a run folder that was changed since it was written."""
 
     file: str
     message: str
@@ -111,8 +111,8 @@ def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Table
     Args:
         run: the folder.
         config: its experiment.
-        cells: keep the cells of curves.csv, from which a run continues. Without them its numbers are read and checked
-            all at once where they are as they were written, in a tenth of the time and of the memory.
+        cells: keep the cells of curves.csv, from which a run continues. Without them, numbers that weren't changed are
+        read and checked all at once, in a tenth of the time and memory.
 
     Raises:
         InputError: this version doesn't read the folder's format.
@@ -120,7 +120,8 @@ def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Table
     """
     planned = frozenset(range(len(config.points()) * len(config.arms) * len(config.seeds)))
     contents = {name: read(run / name) if (run / name).is_file() else None for name in (ENVIRONMENT, CONFIG)}
-    # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
+    # Read outcomes first: the records that they rely on were written earlier. Read checksums last: they were written
+    # first.
     trials = read_table(run / TRIALS, trial_columns(config), planned)
     curves = read_table(run / CURVES, CURVE_COLUMNS, planned) if cells else Table(CURVES)
     content = b"" if cells or not (run / CURVES).is_file() else read(run / CURVES)
@@ -198,7 +199,7 @@ def _check_rows(
 
     Args:
         table: that grows.
-        steps: those that there have to be checksums for.
+        steps: those that must have checksums.
         until: the last step whose checksum, if there is one, has to agree.
         index: the checksums.
     """

@@ -1,4 +1,4 @@
-"""Reading one run folder as tables; what was changed or lost since it was written is named, and the rest is read."""
+"""Reading one run folder as tables: what was changed or lost since it was written is named, the rest is read."""
 
 import json
 import os
@@ -64,8 +64,7 @@ class RunRecord:
     """A run folder, read as it is at this moment; a run in progress has fewer outcomes and records.
 
     What can be read is read; `warnings` says what was changed or lost since it was written. Properties raise
-    DamagedRunError where nothing can be made of a file, and InputError where the folder is of a format that this
-    version doesn't read.
+    DamagedRunError if a file is unusable, and InputError if this version doesn't read the folder's format.
     """
 
     path: Path
@@ -125,7 +124,7 @@ class RunRecord:
         numbers = np.array(table.values, dtype=float) if table.numbers is None else table.numbers
         numbers = numbers.reshape(-1, len(CURVE_COLUMNS))
         frame = pd.DataFrame(numbers, columns=list(CURVE_COLUMNS)).astype({"trial": int, "epoch": int, "step": int})
-        if table.faults:  # where a row may be there twice
+        if table.faults:  # if a row may be there twice
             frame = frame.drop_duplicates(["trial", "step"], ignore_index=True)
         if self.environment.get("format", FORMAT_VERSION) < FORMAT_VERSION:
             frame["lr"] = _as_given(frame["lr"])
@@ -135,7 +134,7 @@ class RunRecord:
     def probes(self) -> pd.DataFrame:
         """probes.csv and late_probes.csv: all that was measured inside the networks; no rows where nothing was.
 
-        What a probe found afterwards stands in for what it had found at that moment.
+        What a probe found afterwards replaces what it had found at that moment during training.
         """
         taken, late = _probe_frame(self._tables.probes), self.late_probes
         taken = taken[taken["step"] <= taken["trial"].map(self.curves.groupby("trial")["step"].max())]
@@ -229,7 +228,7 @@ def trial_frame(table: Table, config: ExperimentConfig, source: str | Path = CON
     """Return every planned trial with its results.
 
     What was planned comes from the configuration: a cell can't tell an arm named nan from a blank, or a text from a
-    number. The cells have to agree, or a ValueError names `source`, from where the configuration is. Without
+    number. The cells have to agree; otherwise a ValueError names `source`, where the configuration comes from. Without
     `train.patience` the columns of early stopping are blank.
     """
     arms, points, seeds = zip(*config.places(), strict=True)

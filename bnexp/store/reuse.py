@@ -30,7 +30,8 @@ class ReusableRun:
     rows: Kept
     """Their rows under the new numbers."""
     same_images: bool
-    """Both runs split their data in the same way, so that what one has kept of the test images is true of the other."""
+    """True if both runs split their data in the same way, so that the kept test images of one are valid for the
+    other."""
 
     def copy_kept(self, to: Checkpoints) -> None:
         """Keep the trials' final weights in the new run, too; and their predictions and images, where there are any.
@@ -48,7 +49,7 @@ class ReusableRun:
             if new and kind == "weights":
                 raise FileNotFoundError(ENOENT, f"weights in {self.run.name} are gone")
         if self.same_images and (images := found.images()):
-            to.keep_images(images)  # until the run ends, which may choose others
+            to.keep_images(images)  # until the run ends and perhaps chooses others
 
 
 def find_reusable(

@@ -1,4 +1,4 @@
-"""The tables in a run folder: their columns, how values become cells, and what can be read of a table."""
+"""The tables in a run folder: their columns, how values become cells, and reading as much of a table as possible."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ EXACT = 2**53
 # Writing
 
 IN_TWO_WAYS = ("e", "0.0000", "n", "N", "I")
-"""Parts of numbers that JSON and Python may write in two ways: exponents, small numbers, null, NaN and Infinity."""
+"""Parts of numbers that JSON and Python write differently: exponents, small numbers, null, NaN and Infinity."""
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@")
 """A text that begins with one of these is a formula to a spreadsheet."""
 
@@ -80,10 +80,10 @@ def to_row(values: Iterable[Any]) -> Row:
 
 
 def number_texts(values: Sequence[float | None]) -> list[str]:
-    """Return numbers as cells: what `to_row` makes of them, many times as fast.
+    """Return numbers as cells, like `to_row`, but many times as fast.
 
-    Written as JSON by pydantic, floats have the digits that Python gives them; exponents and what isn't finite look
-    different.
+    Pydantic's JSON has the same digits of floats as Python; only exponents and non-finite numbers are written
+    differently.
     """
     text = to_json(values)[1:-1].decode()
     cells = text.split(",") if text else []
@@ -210,7 +210,7 @@ NO_STEP = -1
 """The step of a trial without records."""
 MISSING, HEADER = "missing", "the first line is not as it was written"
 NAMED = 5
-"""Trials that a message lists."""
+"""The most trials that a message lists."""
 
 
 def row_values(row: Row) -> list[Value]:
@@ -230,7 +230,7 @@ def _value(cell: str) -> Value:
 
 @dataclass
 class Table:
-    """The readable part of a table, and how it differs from the table that was written."""
+    """The readable part of a table, and how it differs from the table as written."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
@@ -246,7 +246,7 @@ class Table:
     older: bool = False
     """True if it has the columns of format 2."""
     unterminated: bool = False
-    """True if no line break follows the last row: its writer may have been stopped within it."""
+    """True if no line break follows the last row: its writer may have been stopped in the middle of it."""
 
     @property
     def damage(self) -> str:
@@ -295,7 +295,7 @@ def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> 
 
 
 def read_numbers(content: bytes, columns: Sequence[str], planned: int) -> np.ndarray | None:
-    """Read a table of numbers at once, as an array; None where it can't be, so that `read_table` has to look closer.
+    """Read a table of numbers at once, as an array; None if that fails, so that `read_table` has to look closer.
 
     Args:
         content: of the file.

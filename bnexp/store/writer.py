@@ -62,11 +62,11 @@ from bnexp.store.tables import (
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
 COLUMNS = {PROBES: PROBE_COLUMNS, CURVES: CURVE_COLUMNS}
-"""Columns of the tables that grow, in the order in which they are written: so no record lacks its probes."""
+"""Columns of the tables that grow, in the order in which they are written, so that no record lacks its probes."""
 
 
 def _portable(config: ExperimentConfig) -> dict[str, Any]:
-    """Return the settings without the folders of a network's files, which the run folder has copies of."""
+    """Return the settings without the folders of a network's files: the run folder has copies of them."""
     return dict(change_sources(config.model_dump(mode="json"), without_folder))
 
 
@@ -131,11 +131,11 @@ class RunWriter:
         *,
         retry_failed: bool = False,
     ) -> Self:
-        """Continue a run folder with all of it that is as it was written; what is damaged is kept under another name.
+        """Continue a run folder with everything that is intact; damaged files are kept under another name.
 
         Args:
             path, config, trials: as for the writer.
-            environment, groups: stand in for an environment.json that is damaged.
+            environment, groups: replace an environment.json that is damaged.
             retry_failed: forget the outcome of trials that failed.
 
         Raises:
@@ -227,7 +227,7 @@ class RunWriter:
             entries.append(trial_entry(number, row, attempt.last_step))
         self.ended.update(new)
         self._enter(entries)
-        self.sync()  # so that on the disk no outcome is without its records
+        self.sync()  # so that no outcome is on the disk without its records
         self._write_trials()
 
     def log(self, text: str) -> None:
@@ -247,11 +247,11 @@ class RunWriter:
         self._write_environment()
 
     def arrange(self) -> None:
-        """Put the records into the order in which an undisturbed run writes them."""
+        """Sort the records into the order in which an undisturbed run writes them."""
         self._write_tables({name: self._read_rows(name) for name in self._tables})
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for file in self._files.values():
             file.close()
         self._files.clear()
@@ -260,7 +260,7 @@ class RunWriter:
         return self._attempts.get(trial) or Attempt({name: [] for name in self._tables})
 
     def _replace_old(self, trials: Iterable[int]) -> None:
-        """Put the records of trials in the place of those of the attempt before, if these are still in the files."""
+        """Replace the records of the previous attempt with the new ones, if the old ones are still in the files."""
         attempts = {n: at for n in trials if (at := self._attempts.get(n)) and at.old_until != NO_STEP}
         if not attempts:
             return
@@ -297,7 +297,7 @@ class RunWriter:
             if rows[LATE_PROBES]:
                 replace(self.path / LATE_PROBES, csv_text([PROBE_COLUMNS, *rows[LATE_PROBES]]))
             self._write_trials()
-            # Last: a folder is a run from here on.
+            # Last, since it makes the folder a run.
             self._write(CONFIG, self._config)
         except BaseException:
             self.close()
@@ -310,7 +310,7 @@ class RunWriter:
         return self._files[name]
 
     def _enter(self, entries: Iterable[Entry]) -> None:
-        """Add entries to checksums.txt: what they stand for is about to be written."""
+        """Add entries to checksums.txt, before the rows or files that they stand for are written."""
         self._file(CHECKSUMS).append(checksum_lines(entries))
 
     def _read_rows(self, name: str) -> list[Row]:
@@ -318,21 +318,21 @@ class RunWriter:
             return [*csv.reader(file)][1:]
 
     def _write_tables(self, tables: Mapping[str, Iterable[Row]]) -> None:
-        """Make the tables hold some rows, whose entries are made, in the order in which an undisturbed run has them."""
+        """Fill the tables with rows whose checksums exist, in the order in which an undisturbed run has them."""
         places = {n: (number, place) for number, group in enumerate(self.groups) for place, n in enumerate(group)}
 
         def moment(row: Row) -> tuple[int, int, int]:
             trial = int(row[0])
-            group, place = places.get(trial, (-1, trial))  # what is in no group was there before them
+            group, place = places.get(trial, (-1, trial))  # trials without a group came before the groups
             return group, int(row[2]), place
 
         for name in self._tables:
             if name in self._files:
-                self._files[name].sync()  # no record is to reach the disk before what was measured in it
+                self._files[name].sync()  # no record may reach the disk before its probes
                 self._files.pop(name).close()
             content = csv_text([COLUMNS[name], *sorted(tables[name], key=moment)]).encode()
             if not (self.path / name).exists() or (self.path / name).read_bytes() != content:
-                self._file(CHECKSUMS).sync()  # nothing on the disk is to be without its checksum
+                self._file(CHECKSUMS).sync()  # nothing may be on the disk without its checksum
                 replace(self.path / name, content)
 
     def _write_environment(self) -> None:
@@ -353,7 +353,7 @@ def _text(lines: Iterable[str]) -> str:
 
 def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:
     """Write late_probes.csv and return it; the caller holds the run's lock."""
-    if checksum_index(run):  # else the other files would lack theirs
+    if checksum_index(run):  # otherwise the other files would lack their checksums
         with closing(AppendOnlyFile(run / CHECKSUMS)) as checksums:
             # A crash may have left half a line.
             checksums.append(b"\n" + checksum_lines(table_entries(LATE_PROBES, map(row_values, rows))))
