@@ -1,6 +1,6 @@
 """The front door: what a notebook, a script and the command line call. Torch is loaded to train, not to read.
 
-A run is read lazily, and as it is at that moment: load it again to see how far it has got.
+A run is read lazily, as it is at that moment. Load it again to see how far it has got.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> Exper
 def named_config(
     what: What, overrides: Mapping[str, Any] | None = None, network: "Callable[..., nn.Module] | None" = None
 ) -> tuple[str, ExperimentConfig]:
-    """Return what names a configuration in messages, and the configuration."""
+    """Return the name of a configuration for messages, and the configuration."""
     changes = dict(overrides or {})
     if network:
         changes |= {"model.family": "module", "model.source": source_of(network)}
@@ -86,19 +86,19 @@ def run(
     fail_fast: bool = False,
     progress: bool | None = None,
 ) -> "Run":
-    """Train every trial of an experiment and return its run; the same call again continues, or shows what is done.
+    """Train every trial of an experiment and return its run; the same call again continues it, or loads the result.
 
     Args:
         what: see load_config.
         overrides: values by dotted key, e.g. {"seeds": 6, "train.lr": 0.1}.
         network: class or function that makes the network, in place of model.source.
         data: your own arrays in place of the experiment's data set. They are kept in the folder of data sets, and
-            the run names them by a digest: other arrays are another run.
+            identified by a digest: other arrays make another run.
         runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
         device: auto, cpu, cuda, cuda:i or mps.
         engine: local: this machine; ray: a Ray cluster.
         workers: processes of this machine that train side by side; None: as many as save time.
-        rerun: train again; the run that is there is kept under a number.
+        rerun: train again; the old run is kept under a number.
         retry_failed: train trials again that failed.
         fail_fast: stop at the first trial that fails.
         progress: show how training goes; None: in a terminal or a notebook only.
@@ -134,7 +134,7 @@ def run_all(
     *,
     progress: bool | None = None,
 ) -> "list[Run]":
-    """Train several experiments, each after what names it in messages; what is wrong with any is said first. See run.
+    """Train several experiments, each with its name for messages; mistakes in any are reported first. See run.
 
     Raises:
         InputError, BnexpError, KeyboardInterrupt: as run.
@@ -182,7 +182,7 @@ def compare(
         baseline: arm that the others are compared to; None: the one without norm layers.
         by: grid keys with rows of their own; the others are averaged over. None: all.
         filter: trials to compare, e.g. "train.lr>0.1 and arm!=after".
-        threshold: accuracy whose first reaching is timed.
+        threshold: accuracy to reach; the time until then is reported.
         runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
 
     Raises:
@@ -202,7 +202,7 @@ def describe(
     device: str = "auto",
     workers: int | None = None,
 ) -> "Overview":
-    """Return what an experiment comes to, without training it: settings, layers, trials, groups, memory and time.
+    """Describe an experiment without training it: settings, layers, trials, groups, memory and time.
 
     Raises:
         InputError: it can't be trained so.
@@ -215,7 +215,7 @@ def describe(
 
 
 class Run:
-    """A run folder: its tables, what they say about the arms, its pictures and its trained networks."""
+    """A run folder: its tables, the comparison of its arms, its pictures and its trained networks."""
 
     def __init__(self, record: RunRecord):
         self.record = record if isinstance(record, ComparedRun) else ComparedRun(record.path)
@@ -306,10 +306,10 @@ class Run:
 
 
 class Comparison:
-    """A comparison of the arms of one or several runs: tables of numbers, and the same for people.
+    """A comparison of the arms of one or several runs: as tables of numbers, and as text.
 
-    Every interval (`low` to `high`) covers 95 %; `None` or NaN is what can't be known or, at the baseline, doesn't
-    apply. docs/comparing.md explains the columns.
+    Every interval (`low` to `high`) covers 95 %; `None` or NaN: it can't be known or, at the baseline, doesn't apply.
+    docs/comparing.md explains the columns.
     """
 
     def __init__(self, study: Study, result: records.Comparison):
@@ -379,7 +379,7 @@ class Comparison:
         """Return one of the pictures of bnexp report, by the name of its file: curves, over_lr, differences, …
 
         Raises:
-            InputError: no such picture, the message lists those that there are; or nothing to show in it yet.
+            InputError: no such picture (the message lists all), or nothing to show in it yet.
         """
         from bnexp.report.figures.pictures import draw
 

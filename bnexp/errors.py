@@ -1,4 +1,4 @@
-"""Everything bnexp can refuse to do, with the exit code that goes with it."""
+"""The errors of bnexp, with their exit codes."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 
 class BnexpError(Exception):
-    """The machine failed the run: a message for the reader, never a traceback."""
+    """The machine failed: a message for the user, never a traceback."""
 
     exit_code = 1
 
@@ -24,7 +24,7 @@ class Problem:
     """One thing wrong in a configuration."""
 
     source: str
-    """The file it stands in, or "command line"."""
+    """The file it is in, or "command line"."""
     key: str
     """Dotted key; empty where the file as a whole is meant."""
     message: str
@@ -52,7 +52,7 @@ def naming(source: str) -> Iterator[None]:
 
 
 def refuse_twice(named: Iterable[tuple[object, Hashable]]) -> None:
-    """Refuse a command that names one thing twice: it does nothing more than once would, so it is a slip.
+    """Refuse a command that names one thing twice: that has no effect, so it must be a slip.
 
     Args:
         named: what was written, and what it stands for.
@@ -76,17 +76,17 @@ EXTRAS = {
     "trackio": ("trackio",),
     "wandb": ("wandb",),
 }
-"""Packages that bnexp works without, by the optional dependency of pyproject.toml that brings them."""
+"""Packages that bnexp can do without, by the extra in pyproject.toml that installs them."""
 
 
 def not_installed(extra: str) -> str:
-    """Return which package of an optional dependency is missing, and how to install it; empty where none is."""
+    """Return which package of an extra is missing, and how to install it; empty if none is."""
     missing = [package for package in EXTRAS[extra] if find_spec(package) is None]
     return f"{missing[0]} is not installed: pip install '.[{extra}]' in the clone of bnexp" if missing else ""
 
 
 def check_installed(extra: str) -> None:
-    """Do nothing where an optional dependency is installed.
+    """Do nothing if an extra is installed.
 
     Raises:
         InputError: it is not.
@@ -98,7 +98,7 @@ def check_installed(extra: str) -> None:
 def nearest(name: object, known: Sequence[str] | Mapping[str, str]) -> str:
     """Return " (nearest: …)" for the known name closest to a misspelt one, or what it is mapped to; or nothing.
 
-    The first name that contains a word of some length is closest to it.
+    For a word that isn't short, the first name that contains it is the closest.
     """
     shown = known.values() if isinstance(known, Mapping) else known
     spelled = {bare(each): what for each, what in reversed(list(zip(known, shown, strict=True)))}
@@ -109,7 +109,7 @@ def nearest(name: object, known: Sequence[str] | Mapping[str, str]) -> str:
 
 
 SHORT_WORD = 4
-"""Letters of a word that many names contain by chance."""
+"""The length up to which many names contain a word by chance."""
 
 
 def bare(name: str) -> str:

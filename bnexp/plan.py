@@ -48,13 +48,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialGroup:
-    """Trials whose computation has the same shapes, ordered by seed; they train along one tensor axis K."""
+    """Trials whose tensors have the same shapes, ordered by seed; they train along one tensor axis K."""
 
     trials: tuple[Trial, ...]
 
     @property
     def settings(self) -> TrialSettings:
-        """Settings of the first trial: all trials agree on them but for the continuous ones."""
+        """Settings of the first trial; all trials agree on them, except for the continuous ones."""
         return self.trials[0].settings
 
     @property
@@ -69,7 +69,7 @@ class TrialGroup:
 
     @property
     def shared_seeds(self) -> tuple[int, ...]:
-        """The distinct seeds where each has as many trials, which then share batches; else the seed of each trial."""
+        """The distinct seeds if all have equally many trials, which then share batches; else the seed of each trial."""
         counts = Counter(trial.seed for trial in self.trials)
         even = len(set(counts.values())) == 1
         return tuple(counts if even else (trial.seed for trial in self.trials))
@@ -82,10 +82,10 @@ class TrialGroup:
 
 @dataclass(frozen=True)
 class Options:
-    """How a run treats what is there already, and what fails."""
+    """How a run treats existing results, and failures."""
 
     rerun: bool = False
-    """Keep the run that is there under a number, and train everything again."""
+    """Keep the old run under a number, and train everything again."""
     retry_failed: bool = False
     """Train trials again that failed."""
     fail_fast: bool = False
@@ -109,10 +109,10 @@ def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
 
 
 def identities(trials: Sequence[Trial]) -> Iterator[tuple[str, str, int, int]]:
-    """Yield what tells each trial from all that are not its repetitions.
+    """Yield an identity for each trial: equal identities are repetitions of the same trial.
 
-    A digest of the settings that matter, arm, seed, and how many trials before it agree in all three: a sweep over
-    what doesn't matter to an arm has several.
+    It consists of a digest of the settings that matter, the arm, the seed, and the number of earlier trials that agree
+    in all three, since a sweep over a setting without effect on an arm has several.
     """
     seen: Counter[tuple[str, str, int]] = Counter()
     digests = _digests(trials, lambda settings: effective(settings, varying=[RECORDS]))
@@ -157,13 +157,13 @@ def _shape(settings: TrialSettings) -> dict[str, Any]:
     """Return what the trials of a group agree on."""
     known = effective(settings, varying=[RECORDS, *CONTINUOUS])
     shape = {key: value for key, value in known.items() if not any(below(key, other) for other in CONTINUOUS)}
-    # Some schemes bring learned scalars with them; the others differ in numbers only.
+    # Some schemes add learned scalars; the others differ only in numbers.
     scheme = settings.model.init.scheme
     return shape | {"scalars": scheme if scheme in WITH_SCALARS else None}
 
 
 def _digests(trials: Iterable[Trial], described: Callable[[TrialSettings], dict[str, Any]]) -> Iterator[str]:
-    """Yield a digest of what is described of each trial's settings."""
+    """Yield a digest of the described part of each trial's settings."""
     known: dict[int, str] = {}
     for trial in trials:
         # Trials of one arm and grid point share their settings: once is enough.
@@ -173,7 +173,7 @@ def _digests(trials: Iterable[Trial], described: Callable[[TrialSettings], dict[
 
 
 def _evenly(items: Sequence[T], most: int) -> Iterator[tuple[T, ...]]:
-    """Cut a sequence into as few runs of at most `most` items as can be, of lengths that differ by one at most."""
+    """Cut a sequence into as few parts of at most `most` items as possible; their lengths differ by at most one."""
     count = -(-len(items) // most)
     bounds = [len(items) * i // count for i in range(count + 1)]
     return (tuple(items[first:last]) for first, last in pairwise(bounds))

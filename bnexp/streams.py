@@ -80,16 +80,16 @@ class SeedGenerators:
         return [generator.get_state() for generator in self._streams.values()]
 
     def load(self, state: Sequence[Tensor]) -> None:
-        """Go back, or forth, to a state from `state()`."""
+        """Go to a state from `state()`."""
         for generator, each in zip(self._streams.values(), state, strict=True):
             generator.set_state(each)
 
     def start_step(self) -> None:
-        """Forget what was drawn: the next draws are new ones."""
+        """Drop what was drawn: the next draws are new ones."""
         self._drawn.clear()
 
     def keep(self, seeds: Sequence[int]) -> None:
-        """Forget what other seeds drew in this step: trials of one seed compute in neighbouring passes."""
+        """Drop what other seeds drew in this step, since trials of one seed compute in neighbouring passes."""
         self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] in seeds}
 
     def draw(self, seed: int, name: Stream, place: int, sample: Sample, shape: Sequence[int]) -> Tensor:
@@ -102,7 +102,7 @@ class SeedGenerators:
 
 
 class TrialRandom:
-    """The draws of K trials; those of one seed get the same, also where they compute one after the other.
+    """The draws of K trials; those of one seed get the same, even if they compute one after the other.
 
     Args:
         streams: what is drawn from.
@@ -121,7 +121,7 @@ class TrialRandom:
         return TrialRandom(self._streams, self._trial_seeds[trials])
 
     def start_pass(self) -> None:
-        """Count from the first draw of the step again; other seeds are done, or begin afterwards."""
+        """Restart at the first draw of the step; other seeds are done, or begin afterwards."""
         self._places.clear()
         self._streams.keep(self._seeds)
 

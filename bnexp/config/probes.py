@@ -22,13 +22,13 @@ class ProbeSpec(Spec):
     fewest_batches: int = 1
     """Smallest number of `batches`."""
     along_gradient: bool = False
-    """Looks at places on a line, whose `range` is in multiples of the learning rate, above 0."""
+    """Looks at places on a line; its `range` is in multiples of the learning rate, above 0."""
     needs_update: bool = False
     """Compares the parameters before and after an update, over its own batch."""
     keeps_outputs: bool = False
-    """Keeps everything that layers output, for all of its batches at once."""
+    """Keeps the outputs of all layers, for all of its batches at once."""
     one_trial_at_a_time: bool = False
-    """Derives the gradient of one trial after the other once more, in float64."""
+    """Differentiates the gradient again, one trial after the other, in float64."""
     figure: str | None = None
     """Name of the picture that shows what it found, in `bnexp.report.figures.pictures.PROBE_FIGURES`."""
 

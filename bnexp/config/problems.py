@@ -27,7 +27,7 @@ Finding = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
 
 MOST_FINDINGS = 100
-"""Problems of a kind that are said at once: the first are enough to read."""
+"""The most problems of one kind that are reported at once: the first ones are enough to read."""
 COLUMNS = ("grid", "zip", "tune.grid")
 """Sections of lists by dotted key."""
 
@@ -77,7 +77,7 @@ def swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield (dotted key, value, place in the file) of every value in lists of the sweep and in the arms."""
     for section in COLUMNS:
         for key, column in _mapping(get(raw, section)).items():
-            with suppress(ValueError):  # said already, for the column
+            with suppress(ValueError):  # reported already, for the column
                 listed = isinstance(column, list | tuple)
                 for i, value in enumerate(values(column)):
                     yield key, value, f"{section}.{key}[{i}]" if listed else f"{section}.{key}"
@@ -95,9 +95,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def faults(key: Any, value: Any) -> Iterator[str]:
-    """Yield what is wrong with a value at a setting; nothing where it is possible, if only with other settings."""
+    """Yield what is wrong with a value of a setting; nothing if it is possible, perhaps only with other settings."""
     if not is_key(TrialSettings, str(key)):
-        return  # said already, for the key
+        return  # reported already, for the key
     try:
         _alone(key, value)
     except ValidationError as error:
@@ -108,7 +108,7 @@ def faults(key: Any, value: Any) -> Iterator[str]:
 
 
 def _converted(key: str, value: Any) -> Any:
-    """Return a value as the setting holds it; as it is where it is possible with other settings only."""
+    """Return a value as the setting stores it; unchanged if it is possible only with other settings."""
     with suppress(ValidationError):
         return reduce(getattr, key.split("."), _alone(key, value))
     return value
@@ -135,7 +135,7 @@ WORDS = (
     ("expected greater", "expected a number greater"),
     ("expected less", "expected a number less"),
 )
-"""From pydantic's way of putting things to ours."""
+"""From pydantic's wording to ours."""
 
 
 def explain(error: ValidationError, section: type[Settings] = ExperimentConfig) -> Iterator[Finding]:
@@ -170,7 +170,7 @@ def _expected(item: Mapping[str, Any], key: str) -> str:
 
 
 def in_our_words(message: str) -> str:
-    """Return what pydantic says, put as everything else is."""
+    """Return pydantic's message in our wording."""
     for theirs, ours in WORDS:
         message = message.replace(theirs, ours)
     return message
@@ -183,7 +183,7 @@ WARM_UPS = ("train.warmup", "train.schedule_options.warmup")
 SHARES = ("model.dropout", "train.label_smoothing", *WARM_UPS)
 SIZES = ("data.train_size", "data.val_size", "data.test_size")
 MOST_VALUES = 100
-"""Values of a list that are looked at: a longer one is probably no sweep."""
+"""The most values of a list that are checked: a longer list is probably no sweep."""
 
 _CALL = re.compile(rf"(?:np\.|numpy\.)?({'|'.join(RANGES)})\((.*)\)")
 _DECIMAL_COMMA = re.compile(r"([-+]?\d+),(\d+)")
@@ -217,7 +217,7 @@ def _assigned(section: str, key: str, value: Any, *, typed: bool) -> str:
 
 
 def _list_meant(key: str, value: Any) -> Any:
-    """Return the list or range that a single value or text stands for where only these can stand; else None."""
+    """Return the list or range that a single value or text stands for, if only these are allowed; else None."""
     if isinstance(value, dict | list) or (key in SEEDS and not isinstance(value, str)):
         return None
     meant = _as_list(key, value)
@@ -243,7 +243,7 @@ def _setting_hint(key: str, value: Any, place: str, *, typed: bool) -> str:
 
 
 def _unit_hint(key: str, value: Any) -> str:
-    """Say which unit is wanted where another was given: per cent or epochs for a share, a share for a count."""
+    """Say which unit is expected if another was given: per cent or epochs for a share, a share for a count."""
     per_cent = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
     number = float(per_cent[1]) if per_cent else value if type(value) in (int, float) else 0.0
     if key in SIZES and (per_cent or 0 < number < 1):
@@ -256,7 +256,7 @@ def _unit_hint(key: str, value: Any) -> str:
 
 
 def _as_list(key: str, value: Any) -> Any:
-    """Return the list or the range that a value stands for; None where it stands for neither."""
+    """Return the list or the range that a value stands for; None if it stands for neither."""
     if isinstance(value, str):
         call = _CALL.fullmatch(value.strip())
         return _range_meant(key, call[1], _listed(call[2])) if call else _listed(value)
@@ -267,7 +267,7 @@ def _as_list(key: str, value: Any) -> Any:
 
 
 def _range_meant(key: str, kind: str, arguments: Any) -> Any:
-    """Return a range; where a number is missing, or these numbers are impossible, with names in their place."""
+    """Return a range; if a number is missing, or the numbers are impossible, with their names instead."""
     if _possible(key, {kind: arguments}):
         return {kind: arguments}
     names = arguments_of(kind)
@@ -295,7 +295,7 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def _listed(text: str) -> Any:
-    """Return what text with commas in between lists."""
+    """Return the entries of a text with commas in between."""
     try:
         return parse(f"[{text}]", "")
     except InputError:

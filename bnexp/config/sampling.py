@@ -14,9 +14,9 @@ from bnexp.config.trial import VALUE, TrialKey, Value
 
 Kind = Literal["loguniform", "uniform", "integers", "choice"]
 DIGITS = 3
-"""Significant digits of what is drawn, so that people can read it and write it down."""
+"""Significant digits of drawn numbers, so that people can read them and write them down."""
 SPARE = 10
-"""Combinations drawn for each one that is wanted, since those that came before are left out."""
+"""The most combinations drawn for each one that is wanted, since repeated ones are left out."""
 
 
 def _one(written: Any) -> Any:
@@ -63,9 +63,9 @@ Sample = dict[TrialKey, Distribution]
 def draws(sample: Mapping[str, Distribution], count: int, seed: int) -> list[Point]:
     """Return `count` different combinations of values of the settings in `sample`, in the order in which they came.
 
-    Each setting draws from a NumPy generator of its own, seeded by the seed and its name. So more draws begin with
-    those that fewer give, and another setting in the sample leaves the values of this one alone. A combination that
-    came before is left out, and one more is drawn.
+    Each setting draws from a NumPy generator of its own, seeded by the seed and its name. So a longer list of draws
+    begins with a shorter one, and another setting in the sample doesn't change the values of this one. A repeated
+    combination is left out, and one more is drawn.
 
     Raises:
         ValueError: there are fewer combinations.

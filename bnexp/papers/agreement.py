@@ -1,7 +1,7 @@
 """The rule by which our runs agree with published numbers. It was written down before the runs.
 
-A published value agrees where it lies in our 95 % prediction interval for one new run. Runs that stay at chance are
-another kind of outcome, and are no part of an interval: a published run that stayed at chance agrees if one of ours
+A published value agrees if it lies in our 95 % prediction interval for one new run. Runs that stay at chance are
+another kind of outcome, and are not part of an interval: a published run that stayed at chance agrees if one of ours
 did, and one that learned is compared with ours that learned.
 
 A difference between two arms agrees where our 95 % interval of the mean difference lies on the published side of 0.
@@ -16,9 +16,9 @@ import numpy as np
 from bnexp.analysis.stats import Interval, mean_interval, prediction_interval
 
 LEVEL = 0.05
-"""The chance that what agrees is said not to."""
+"""The chance of a false disagreement."""
 FEWEST_POINTS = 4
-"""Grid points whose order is looked at."""
+"""The fewest grid points whose order is compared."""
 ACCURACIES = (0.0, 1.0)
 """The smallest and the largest accuracy."""
 
@@ -62,7 +62,7 @@ def _within(published: float, interval: Interval) -> Agreement:
 
 
 def sign_agreement(published: float, differences: Sequence[float]) -> Agreement:
-    """Compare the sign of a published difference with those of our pairs; a published 0 has no sign."""
+    """Compare the sign of a published difference with that of our pairs; a published 0 has no sign."""
     found = mean_interval(differences)
     if found.low is None or found.high is None or published == 0 or found.low <= 0 <= found.high:
         return Agreement.open

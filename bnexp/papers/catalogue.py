@@ -50,20 +50,20 @@ class PublishedSettings(Settings):
     """What was published for one setting: accuracies, or only which arms are ahead of others."""
 
     metric: Metric
-    """The images that the accuracy is of; best_val_accuracy is the highest during training."""
+    """The images of the accuracy; best_val_accuracy is the highest during training."""
     values: dict[Name, Accuracies] = Field(default={})
     """By arm: a fraction, or a list where several runs were published. The first arm is the one that others are
     compared with."""
     ahead: Annotated[tuple[Name, ...], AfterValidator(once)] = ()
-    """In place of numbers: arms, each of which is said to be ahead of the next one."""
+    """Instead of numbers: arms, each of which is said to be ahead of the next one."""
     where: dict[TrialKey, Value] = Field(default={})
     """The grid point: a value for each swept setting."""
     step: Count | None = None
     """The step after which it was measured; null = the last one."""
     source: Line = ""
-    """Where the numbers are from, if not from the source of the paper."""
+    """Source of the numbers, if they are not from the source of the paper."""
     unverified: bool = False
-    """Told from memory: marked with †, and not compared."""
+    """From memory: marked with †, and not compared."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -75,7 +75,7 @@ class PublishedSettings(Settings):
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that something is said of."""
+        """The arms that have a published value."""
         return self.ahead or tuple(self.values)
 
 

@@ -53,7 +53,7 @@ def _setting(key: str, row: Row) -> str:
 
 
 def arm_cell(result: Result, row: Row) -> Cell:
-    """Name the arm, and the one that is subtracted from it."""
+    """Name the arm, and the arm that is subtracted from it."""
     label = result.experiment.label
     return Cell(label(row.arm), f"- {label(row.baseline)}" if row.baseline else "")
 
@@ -62,7 +62,7 @@ def published_text(row: Row) -> str:
     """Write the published numbers; † marks what is from memory."""
     if not row.published:
         return MISSING if row.baseline is None else "above 0" + "†" * row.unverified
-    exact = row.baseline is None  # what was computed from published numbers has as many digits as ours
+    exact = row.baseline is None  # numbers computed from published ones have as many digits as ours
     texts = [f"{value:g}" if exact else metric_text(row.metric, value, sign=True) for value in row.published]
     return ", ".join(texts) + "†" * row.unverified
 
@@ -84,7 +84,7 @@ def setting_cell(result: Result, row: Row) -> str:
 
 
 def agreement_text(row: Row) -> str:
-    """Say whether ours agree: of one number in a word, of several how many do."""
+    """Say whether ours agree: in a word for one number, or how many of several do."""
     if len(row.agreements) <= 1:
         return row.agreements[0] if row.agreements else MISSING
     return tally(row.agreements)

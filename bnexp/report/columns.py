@@ -21,7 +21,7 @@ DIVERGED_NOTE = f"diverged: {DIVERGED}. A trial whose loss comes back has not di
 
 
 def number(value: float | None, digits: str = ".3g", unit: str = "", missing: str = MISSING) -> Cell:
-    """Write a number; what isn't finite counts as missing."""
+    """Write a number; a number that isn't finite counts as missing."""
     if value is None or not isfinite(value):
         return Cell(missing)
     return Cell(f"{format(value, digits)}{unit}", sort=_sortable(value))
@@ -45,7 +45,7 @@ def interval(metric: str, low: float | None, high: float | None, *, sign: bool =
 def estimate(
     metric: str, mean: float | None, low: float | None = None, high: float | None = None, *, sign: bool = False
 ) -> Cell:
-    """Write a value of the metric with its interval, as far as they are known."""
+    """Write a value of the metric and its interval, if they are known."""
     return Cell(measure(metric, mean, sign=sign), interval(metric, low, high, sign=sign), _sortable(mean))
 
 
@@ -58,7 +58,7 @@ def value_at(metric: str, value: float | None, place: float | None) -> Cell:
 
 
 def share(part: int | None, whole: int) -> Cell:
-    """Write "2/3", sorted by the share; missing where the part isn't known or the whole is nothing."""
+    """Write "2/3", sorted by the share; missing if the part isn't known or the whole is 0."""
     return Cell(f"{part}/{whole}", sort=_sortable(part / whole)) if whole and part is not None else Cell(MISSING)
 
 
@@ -68,7 +68,7 @@ def p_value(p: float | None) -> Cell:
 
 
 def ratio(value: float | None) -> Cell:
-    """Write how many times as much."""
+    """Write a ratio, as a number of times."""
     return number(value, ",.0f" if value is not None and value >= 100 else ".3g", "×")
 
 
@@ -130,7 +130,7 @@ def value_column(key: str, header: str, values: Iterable[Any], *, shared: bool =
 
 
 def field_of(record: Any, name: str) -> Any:
-    """Return a record's value of a field, or of a setting by its dotted key; None where it has neither."""
+    """Return a record's value of a field, or of a setting by its dotted key; None if it has neither."""
     point = getattr(record, "point", {})
     return point[name] if name in point else getattr(record, name, None)
 
@@ -141,7 +141,7 @@ def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0)
     Args:
         comparison: what is shown.
         total: the field with the number of pairs.
-        pairs: how many there are, if legends shall say what the columns mean.
+        pairs: how many there are, if legends should explain the columns.
     """
     baseline = comparison.label(comparison.baseline)
     difference = effect = p = better = ""
@@ -171,9 +171,9 @@ def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0)
 
 
 def interval_notes(comparison: Comparison, rows: Sequence[Any]) -> list[str]:
-    """Say what intervals of records are over, where not over seeds, and which can't be taken literally.
+    """Say what the intervals of records are over, if not over seeds, and which can't be taken literally.
 
-    Those are cut at what is possible, or have no width.
+    Those are cut at the possible values, or have no width.
     """
     metric = comparison.metric
     limits = ((MEAN, bounds(metric)), (DIFFERENCE, difference_bounds(metric)))

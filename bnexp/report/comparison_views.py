@@ -71,7 +71,7 @@ def equal_table(comparison: Comparison) -> Table:
 
 
 def _images_note(comparison: Comparison) -> Iterator[str]:
-    """Say what the choice of test images leaves open, where that is more than the seeds do."""
+    """Say how uncertain the choice of test images makes a mean, if that is more than the seeds do."""
     widest = 0.0
     for row in comparison.rows:
         if comparison.images and row.mean is not None and row.low is not None and row.high is not None:
@@ -167,7 +167,7 @@ def _inactive_notes(comparison: Comparison) -> Iterator[str]:
 
 
 def robust_table(comparison: Comparison) -> Table:
-    """Return the table of how much each swept setting matters."""
+    """Return the table that says how much each swept setting matters."""
     metric, rows = comparison.metric, comparison.robustness
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     worst = (
@@ -193,7 +193,7 @@ def robust_table(comparison: Comparison) -> Table:
 
 
 def usable_text(rows: Sequence[RobustnessRow]) -> str:
-    """Say above which accuracy a trial counts as trained, and where that comes from."""
+    """Say above which accuracy a trial counts as trained, and why."""
     if not rows or (above := rows[0].usable_above) is None or (guessing := rows[0].guessing) is None:
         return f"{ABOVE_CHANCE} above chance"
     margin = above - guessing

@@ -6,14 +6,14 @@ from bnexp.config.text import escaped
 from bnexp.data.catalog import DataShape, Named
 
 MOST_SHOWN = 3
-"""Data sets whose sizes are written out."""
+"""The most data sets whose sizes are written out."""
 
 
 SPLITS = {"val": "validation", "test": "test"}
 
 
 def data_lines(sets: Iterable[Named], split: str = "fixed") -> list[str]:
-    """Write the sizes of the first few sets, what each seed draws, and all findings but warnings.
+    """Write the sizes of the first few sets, what each seed draws, and all findings except warnings.
 
     Args:
         sets: names and shapes, one shape for each.
@@ -29,7 +29,7 @@ def data_lines(sets: Iterable[Named], split: str = "fixed") -> list[str]:
 
 
 def data_warnings(sets: Iterable[Named]) -> list[str]:
-    """Write what is probably a mistake in the data."""
+    """Write probable mistakes in the data."""
     return list(dict.fromkeys(f"data: {name}: {line}" for name, shape in sets for line in shape.findings.warnings))
 
 

@@ -1,4 +1,4 @@
-"""Views of several differences of an arm: to both ends of a ladder, and across data sets or networks."""
+"""Views of several differences per arm: to both ends of a ladder, and across data sets or networks."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from bnexp.report.table import Cell, Column, Table
 
 
 def ladder_table(comparison: Comparison) -> Table:
-    """Return the table of a ladder; without records where the arms don't take batch normalization apart."""
+    """Return the table of a ladder; without records if the arms don't take batch normalization apart."""
     metric, rows = comparison.metric, comparison.ladder
     baseline, full = comparison.label(comparison.baseline), comparison.label(rows[0].full) if rows else ""
     over = f"mean over {counted(comparison.points, 'grid point')}" if comparison.points > 1 else "equal settings"
@@ -31,7 +31,7 @@ def ladder_table(comparison: Comparison) -> Table:
 
 
 def across_table(comparison: Comparison) -> Table:
-    """Return the table across the values of a setting; without records where it wasn't asked for."""
+    """Return the table across the values of a setting; without records if it wasn't asked for."""
     metric, rows, baseline = comparison.metric, comparison.across, comparison.label(comparison.baseline)
     key = rows[0].key if rows else ""
     better = f"beats {baseline}: the probability that a trial of the arm does better than one of {baseline}."

@@ -32,7 +32,7 @@ INDENT = "    "
 KEPT = "\0"
 """Placeholder for a space within an estimate or a setting, where no line is broken."""
 NEVER_SHOWN = ("name", "question", "tuned")
-"""Settings that never tell runs apart."""
+"""Settings that never distinguish runs."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _state(run: RunRecord) -> str:
 
 
 def _progress(run: RunRecord) -> dict[str, int]:
-    """Return how far the trials that have not ended have got, and how far they are to get."""
+    """Return how far the unfinished trials have got, and how far they have to go."""
     trains = [arm.train for cell in cell_settings(run.config, ["train"]) for arm in cell.values()]
     unit, of = "step", max(train.steps or 0 for train in trains)
     if not of:
@@ -184,7 +184,7 @@ def _progress(run: RunRecord) -> dict[str, int]:
 
 
 def _differing(configs: Sequence[ExperimentConfig]) -> Iterator[dict[str, Any]]:
-    """Yield of each experiment the settings in which not all of them agree, and its values."""
+    """For each experiment, yield the settings in which they differ, with its values."""
     settings = [dict(leaves(config)) for config in configs]
     keys = [key for key in settings[0] if key.split(".")[0] not in NEVER_SHOWN]
     differing = [key for key in keys if len({repr(each[key]) for each in settings}) > 1]
@@ -205,12 +205,12 @@ def probe_table(
         trials: trials.csv of the run.
         found: rows of probes.csv, of one moment per trial.
         grid_keys: columns of the swept settings.
-        taken: the probes, of which a note says where one found nothing to measure.
+        taken: the probes; a note says if one found nothing to measure.
     """
     short, probes = short_keys(grid_keys), pd.DataFrame(found, columns=PROBE_COLUMNS)
     sliced = probes["probe"].str.startswith(SLICE)
     shown = probes[~sliced].merge(trials[["trial", "arm", *grid_keys]], on="trial")
-    # Without any name of a layer there is nothing to tell apart.
+    # Without any name of a layer, the column would be empty.
     columns = [*grid_keys, "arm", *(["layer"] if (shown["layer"] != "").any() else []), "probe"]
     rows = []
     for key, values in shown.groupby(columns, sort=False, dropna=False)["value"]:

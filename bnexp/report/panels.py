@@ -14,7 +14,7 @@ Axis = Literal["epoch", "step", "seconds"]
 T = TypeVar("T")
 
 MOST_COLUMNS = 6
-"""Panels side by side at most, where a row is made of the values of one setting."""
+"""The most panels side by side, if a row has the values of one setting."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Panels:
     axis: Axis
     panels: tuple[Panel, ...]
     total: int
-    """Grid points of the study, of which the panels may be a choice."""
+    """Grid points of the study; the panels may show only some of them."""
 
     @property
     def curves(self) -> list[ArmCurve]:
@@ -98,21 +98,21 @@ def evenly(count: int, limit: int) -> list[int]:
 
 
 def distinct(values: Iterable[T]) -> list[T]:
-    """Return values without repetitions, in the order in which they first come; mappings may be among them."""
+    """Return values without repetitions, in order of appearance; mappings may be among them."""
     return list({repr(value): value for value in values}.values())
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:
-    """Return distinct values as they come along an axis: numbers rising, then others as they first come."""
+    """Return distinct values in the order of an axis: numbers rising, then others in order of appearance."""
     known = distinct(values)
     return [*sorted(filter(is_number, known)), *(value for value in known if not is_number(value))]
 
 
 def panel_columns(points: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many panels stand in a row.
+    """Return how many panels are in a row.
 
-    Where settings are crossed, a row has all values of the last one; otherwise four panels at most, or three where that
-    leaves fewer empty places.
+    If settings are crossed, a row has all values of the last one; otherwise it has at most four panels, or three if
+    that leaves fewer empty places.
     """
     count = len(points)
     rows = [tuple(map(repr, point.values())) for point in points]
@@ -190,6 +190,6 @@ def _cross(step: float, x: np.ndarray, steps: np.ndarray, values: np.ndarray) ->
 def _elapsed(times: np.ndarray) -> np.ndarray:
     """Return the mean over the trials of the seconds at each record.
 
-    From record to record, so that time doesn't jump where a trial slower or faster than the rest stops.
+    Means are taken from record to record, so that time doesn't jump where a slower or faster trial stops.
     """
     return np.cumsum(_means(np.diff(times, axis=1, prepend=0)))

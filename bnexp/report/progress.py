@@ -24,7 +24,7 @@ class GroupProgress:
     steps: int
     """Updates that each of its trials makes in all."""
     left: float
-    """Seconds until it has made them, measuring left out; NaN where that isn't known yet."""
+    """Seconds until it has made them, without measuring; NaN if that isn't known yet."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Progress:
     diverged: tuple[tuple[int, str], ...]
     """Number and arm of the diverged trials."""
     training: tuple[GroupProgress, ...]
-    """Groups that have a record and not ended."""
+    """Groups that have a record and have not ended."""
     waiting: int
     """Trials without a record."""
     share: float
-    """The share of all updates that is made; those of trials that have ended count in full."""
+    """The share of all updates that has been made; those of ended trials count in full."""
     left: float | None
-    """Seconds left if as many groups train at once as do now, measuring left out; None where nothing is known yet."""
+    """Seconds left if as many groups train at once as now, without measuring; None if nothing is known yet."""
 
     @property
     def ended(self) -> int:
@@ -82,7 +82,7 @@ def progress_of(run: RunRecord, study: Study) -> Progress:
 
 
 def _steps_in_all(study: Study, step: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-    """Return the updates that each trial makes in all; NaN where that can't be told yet."""
+    """Return the updates that each trial makes in all; NaN if that isn't known yet."""
     known: dict[int, tuple[TrialSettings, int | None]] = {}
     found = np.empty(len(step))
     for place, settings in enumerate(trial_settings(study, ["data", "train"])):
@@ -90,7 +90,7 @@ def _steps_in_all(study: Study, step: np.ndarray, epoch: np.ndarray) -> np.ndarr
             known[id(settings)] = settings, _updates(settings)  # kept, so that no other gets its id
         per_epoch = known[id(settings)][1]
         if per_epoch is None and epoch[place]:
-            per_epoch = round(step[place] / epoch[place])  # a record in the midst of an epoch makes it too few
+            per_epoch = round(step[place] / epoch[place])  # too small for a record within an epoch
         found[place] = settings.train.total_steps(per_epoch or 0) or np.nan
     return np.where(np.isnan(found), np.nanmax(found, initial=0), found)
 
@@ -109,7 +109,7 @@ def _updates(settings: TrialSettings) -> int | None:
 def _seconds_in_all(
     arms: pd.Series, ended: np.ndarray, step: np.ndarray, steps: np.ndarray, seconds: np.ndarray
 ) -> np.ndarray:
-    """Return the seconds that each trial takes in all, as it trains or as those of its arm do; NaN if not known."""
+    """Return the seconds that each trial takes in all, estimated from its own pace or its arm's; NaN if not known."""
     with np.errstate(divide="ignore", invalid="ignore"):
         per_step = pd.Series(np.where((step > 0) & (seconds > 0), seconds / step, np.nan), index=arms.index)
     usual = per_step.groupby(arms).transform("median").fillna(per_step.median())

@@ -1,4 +1,4 @@
-"""Views about effort: how many seeds an interval takes, whether enough were added, and how many tries a tuning took."""
+"""Views about effort: how many seeds an interval needs, whether enough were added, how many tries a tuning needs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +14,7 @@ from bnexp.report.table import MISSING, Cell, Column, Table
 
 
 def plan_table(comparison: Comparison) -> Table:
-    """Return the table of a plan; without records where none was asked for."""
+    """Return the table of a plan; without records if none was asked for."""
     metric, rows, unit = comparison.metric, comparison.plan, comparison.unit
     width, difference = (rows[0].width, rows[0].true_difference) if rows else (0.0, None)
     value, range_of = (
@@ -102,7 +102,7 @@ def sequence_table(comparison: Comparison) -> Table:
 
 
 def tuning_table(comparison: Comparison) -> Table:
-    """Return the table of the tuning curves; without records where they weren't asked for."""
+    """Return the table of the tuning curves; without records if they weren't asked for."""
     rows, accuracy = comparison.tuning, partial(estimate, CHOSEN_BY)
     runs = dict.fromkeys(row.run for row in rows)
     best = (

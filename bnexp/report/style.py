@@ -19,7 +19,7 @@ LINE_WIDTH = 2.0
 class ArmStyle:
     """The look of an arm, the same in every picture and on every page.
 
-    The colours are of the Okabe-Ito palette, which can be told apart with any colour vision; line styles, markers and
+    The colours are from the Okabe-Ito palette, which is distinct for any colour vision; line styles, markers and
     hatches do the same for grey print.
     """
 
@@ -38,12 +38,12 @@ class ArmStyle:
 
     @property
     def dark(self) -> str:
-        """The colour on a dark ground."""
+        """The colour on a dark background."""
         return ON_DARK.get(self.colour, self.colour)
 
     @property
     def ansi(self) -> str:
-        """The colour in a terminal, one that can be seen on black and on white; empty for that of text."""
+        """The colour in a terminal, visible on black and on white; empty for the colour of text."""
         return _ANSI[self.colour]
 
     @property
@@ -81,7 +81,7 @@ _ANSI = {
 }
 
 GREY, PALE = "#555555", "#E4E4E4"
-"""Colours of what surrounds the data: text and axes, grid lines."""
+"""Colours of everything around the data: text and axes, grid lines."""
 
 ON_DARK = {
     "#333333": "#D3D6DA",
@@ -101,7 +101,7 @@ ON_DARK = {
     "#B5B5B5": "#6B747E",
     "#8A8A8A": "#8A939D",
 }
-"""Colours on a dark ground: those of the arms with the same hue, light enough to be seen; those of paper and ink."""
+"""Colours on a dark background: those of the arms with the same hue, but lighter; those of paper and ink."""
 
 _SYMBOLS = {
     "s": "square",
@@ -121,7 +121,7 @@ _SYMBOLS = {
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     """Return the style of each arm: its own for the KNOWN ones, by position for all other names.
 
-    Twenty other arms differ from one another, since the parts of a style repeat at different lengths.
+    Twenty other arms have different styles, since the parts of a style repeat with different periods.
     """
     others = [arm for arm in arms if arm not in KNOWN]
     by_position = {arm: _style(i) for i, arm in enumerate(others)}
@@ -139,7 +139,7 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Return each dotted key without its first component, or whole where two keys would look the same."""
+    """Return each dotted key without its first component, or whole if two keys would look the same."""
     short = {key: key.partition(".")[2] or key for key in keys}
     names = list(short.values())
     return {key: name if names.count(name) == 1 else key for key, name in short.items()}

@@ -18,7 +18,7 @@ from bnexp.store.tables import csv_text, to_row
 
 
 def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[str] = ()) -> str:
-    """Return a view as numbers, see there, between the columns `metric` and `threshold`; blank for None.
+    """Return a view as numbers (see views.numbers), between the columns `metric` and `threshold`; blank for None.
 
     Args:
         comparison: what to write.
@@ -42,8 +42,8 @@ RECORDS = ("rows", "overall", "best", "robustness", "evaluations", "ladder", "se
 def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict[str, Any]:
     """Return the comparison as dictionaries, lists and numbers for json, with null for what isn't finite.
 
-    The fields are those of bnexp.analysis.comparison, under their own names. With `columns` the records keep these
-    only, beside `point`, `axis` and `arm`.
+    The fields are those of bnexp.analysis.comparison, under their own names. With `columns` the records keep only
+    these, besides `point`, `axis` and `arm`.
     """
     plain: dict[str, Any] = without_nan(asdict(comparison))
     for name in RECORDS if columns else ():
@@ -104,7 +104,7 @@ def write_report(
         study: the trials.
         comparison: of that study.
         page: where the HTML page goes.
-        pictures: folder of the pictures; made where it is missing.
+        pictures: folder of the pictures; made if it is missing.
         reload: see `bnexp.report.html.page.page`.
     """
     from joblib import cpu_count

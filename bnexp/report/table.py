@@ -16,7 +16,7 @@ from rich.text import Text
 R = TypeVar("R")
 Kind = Literal["number", "text", "arm"]
 MISSING = "-"
-"""Text of a cell whose value is unknown or doesn't apply."""
+"""Text of a cell if its value is unknown or doesn't apply."""
 GAP = "  "
 """Separates two columns of text."""
 
@@ -47,9 +47,9 @@ class Column(Generic[R]):
     legend: str = ""
     """The meaning of the column, a line under the table."""
     drop: int = 0
-    """Columns with the highest number go first where a terminal is too narrow; 0 always stays."""
+    """If a terminal is too narrow, columns with the highest number are left out first; 0 always stays."""
     shared: bool = False
-    """The value is that of several rows in turn, which a line above them can tell: a swept setting."""
+    """True if neighbouring rows share the value, such as a swept setting, so that a line above them can show it."""
 
     def answers(self, wanted: str) -> bool:
         """Tell whether a name means this column: its header, its first field, or the end of a setting's key."""
@@ -205,7 +205,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    """Return text in which nothing is LaTeX's own, and every negative number has a minus sign."""
+    """Return text with LaTeX's special characters escaped, and a minus sign before every negative number."""
     return "".join(_LATEX.get(letter, letter) for letter in in_print(text))
 
 
@@ -234,10 +234,10 @@ def in_print(text: str) -> str:
 def to_rich(table: Table) -> RenderableType:
     """Return the table for a rich console; names are shown as they are, `[` opens no markup.
 
-    It takes its form when it is printed, since only then the width is known. Where a row doesn't fit, details move to a
-    second line of their cells, then shared values to a line of their own, and then columns are left out, which a note
-    says. What is wider even so is continued below, beside the first column. From 80 columns on nothing is broken but
-    lines between words.
+    It is laid out when it is printed, since only then the width is known. If a row doesn't fit, details move to a
+    second line of their cells, then shared values to a line of their own, and then columns are left out, with a note.
+    If it is still too wide, the rest continues below, beside the first column. From 80 columns on, lines are broken
+    only between words.
     """
     return _Fitted(table)
 
@@ -261,7 +261,7 @@ class _Fitted:
 
 
 def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
-    """Return the columns that fit into a width, and for each row the line above it that tells the shared values."""
+    """Return the columns that fit into a width, and for each row the line above it with the shared values."""
     heads = [""] * len(table.records)
     if _total(_one_line_widths(table)) <= width or _total(_least_widths(table)) <= width:
         return table, heads
@@ -316,7 +316,7 @@ def _row(cells: Sequence[Text], widths: Sequence[int], console: Console) -> Iter
 
 
 def _spread(least: Sequence[int], most: Sequence[int], width: int) -> list[int]:
-    """Return widths between the least and the most: what is spare goes to the columns that lack the fewest."""
+    """Return widths between the least and the most: spare width goes first to the columns that need the least more."""
     widths, spare = list(least), width - _total(least)
     if spare < 0:  # only below 80 columns, or with very long names: the widest column breaks
         widest = widths.index(max(widths))

@@ -21,7 +21,7 @@ from bnexp.report.trackers.tracked import FINAL, moments
 from bnexp.store.reader import RunRecord
 
 CLOCKS = ("epoch", "seconds")
-"""Columns of curves.csv that are no scalars: steps and wall times say the same."""
+"""Columns of curves.csv that aren't scalars: steps and wall times contain them."""
 
 COMPARISON = "comparison"
 """Name of the comparison's text and of its sub-folder; a trial's folder always has a seed in its name."""
@@ -54,7 +54,7 @@ def write_events(run: RunRecord, folder: Path) -> int:
             records, probes = (table[table["trial"] == trial["trial"]] for table in (run.curves, run.probes))
             with _writer(beside / trial_name(trial["trial"], settings), started) as writer:
                 _add_trial(writer, trial, settings, records, probes, started)
-        if run.complete:  # before, a later text would replace what a TensorBoard that is watching has read
+        if run.complete:  # before that, a later text would replace what a watching TensorBoard has read
             with _writer(beside / COMPARISON, started) as writer:
                 text = summary_markdown(compare_run(run), run.path.name, run.question)
                 writer.add_text(COMPARISON, text, walltime=started)
@@ -127,7 +127,7 @@ def _add_scalars(writer: Any, values: Mapping[Any, float], step: int, now: float
 
 
 def _end(outcome: str, now: float) -> Any:
-    """Return the summary that ends a trial in the HPARAMS tab; that a trial diverged is a result, no failure."""
+    """Return the summary that ends a trial in the HPARAMS tab; a diverged trial is a result, not a failure."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -140,7 +140,7 @@ def _end(outcome: str, now: float) -> Any:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """Hand out a folder beside the given one that takes its place at the end, or vanishes after an error.
+    """Provide a folder that replaces the given one at the end, or is removed after an error.
 
     Raises:
         InputError: something stands there that was not written here, or the system refuses.

@@ -26,9 +26,9 @@ _GAP = 2
 _MARKERS = 12
 """Markers along a curve, about."""
 _SAMPLES = 10_000
-"""Points of a line that are looked at for its dots."""
+"""Points of a line at which its dots are computed."""
 _BAND_DOTS = 4
-"""Dots from one that is drawn of the edge of a band to the next; two are a column."""
+"""Distance in dots between the drawn dots at the edge of a band; a column has two."""
 _DOTS = np.array([(0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)])
 """The bits of a Braille sign's dots, by column and row."""
 
@@ -49,7 +49,7 @@ def plot_curves(
 
     Args:
         panels: the curves.
-        arms: all of the study, which decide the looks of those that are drawn.
+        arms: all arms of the study, which determine the looks of those that are drawn.
         label: what y is.
         width: no line is wider, unless it is below 38.
         colour: mark arms by colour, too.
@@ -135,7 +135,7 @@ def _plot(
     for curve in panel.curves:
         draw_line(curve.x, curve.mean, styles[curve.arm].ansi)
     for place, curve in enumerate(panel.curves):
-        # No two curves have their markers at the same records, if there are enough.
+        # If there are enough records, no two curves have their markers at the same ones.
         count, records = len(panel.curves), len(curve.x)
         every = max(1, min(count, records // 4), records // _MARKERS)
         turns = slice(place * every // count, None, every)

@@ -44,7 +44,7 @@ from bnexp.report.table import Table, plain_table
 def tables(comparison: Comparison, view: str = "main", title: str = "", columns: Sequence[str] = ()) -> list[Table]:
     """Return the tables of a view that have rows; `main` is all but time, `all` is all.
 
-    The first bears the title, with its own behind it where it isn't that of equal settings.
+    The first has the title, followed by its own title unless it is the one of equal settings.
 
     Args:
         comparison: what to show.
@@ -68,7 +68,7 @@ def tables(comparison: Comparison, view: str = "main", title: str = "", columns:
 
 
 def view_table(comparison: Comparison, view: str) -> Table:
-    """Return the table of one view with all its columns; without records where there is nothing to show."""
+    """Return the table of one view with all its columns; without records if there is nothing to show."""
     return VIEWS[view](replace(comparison, rows=comparison.begun))
 
 
@@ -76,7 +76,7 @@ def frame(comparison: Comparison, view: str = "equal") -> pd.DataFrame:
     """Return a view as numbers; see numbers. NaN is what can't be known or doesn't apply."""
     names, rows = numbers(comparison, view)
     found = pd.DataFrame(rows, columns=names)
-    return found.where(found.notna()).infer_objects()  # a column in which nothing is known is one of numbers, too
+    return found.where(found.notna()).infer_objects()  # a column without any known value also counts as numbers
 
 
 def numbers(comparison: Comparison, view: str) -> tuple[list[str], list[list[Any]]]:
@@ -107,11 +107,11 @@ RECORDS: dict[str, type] = {
     "ladder": Rung,
     "tuning": TuningRow,
 }
-"""Classes of the records behind a view; behind all others are those of equal settings."""
+"""Classes of the records behind a view; all other views have those of equal settings."""
 
 
 def chosen_fields(comparison: Comparison, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the known fields that are meant by names or by headers of tables, in the order wanted; all if none is.
+    """Return the fields that names or headers of tables mean, in that order; all fields if there are no names.
 
     Raises:
         InputError: a name that means nothing anywhere.

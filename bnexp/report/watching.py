@@ -60,7 +60,7 @@ def look(path: Path) -> View:
 
 
 def state_line(now: Pulse, left: float | None) -> str:
-    """Return in a few words whether the run trains.
+    """Say in a few words whether the run trains.
 
     Args:
         now: what its folder shows.
@@ -114,7 +114,7 @@ def screen(view: View, now: Pulse, path: Path, left: float | None, size: tuple[i
 
 
 def _plot(view: View, size: tuple[int, int], *, colour: bool) -> list[str]:
-    """Return the curves, as high as fits into so many columns and lines, or else nothing."""
+    """Return the curves, as high as fits into the columns and lines; nothing if they don't fit."""
     width, height = size
     limit = min(4, most_side_by_side(width) * (2 if height >= TALL else 1))
     panels = make_panels(view.study, view.column, limit=limit)

@@ -10,15 +10,15 @@ from bnexp.errors import InputError
 from bnexp.report.trackers.tracked import TrackedRun
 
 ID, DIGEST = "bnexp.id", "bnexp.digest"
-"""Tags that tell whose run it is, and all that it holds; the second is written last."""
+"""Tags: whose run it is, and a digest of its content, which is written last."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
-"""Values that MLflow takes in one request."""
+"""The most values that MLflow takes in one request."""
 
 
 def hand_over(runs: Iterable[TrackedRun], project: str, uri: str) -> str:
     """Hand tracked runs over to the experiment `project` of a tracking URI; see HandOver.
 
-    A run that is there gets the values of steps that it lacks. Its settings stay: MLflow changes none.
+    An existing run gets the values of steps that it lacks. Its settings stay, since MLflow can't change them.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -44,7 +44,7 @@ def _runs(client: Any, experiment: str) -> Iterator[Any]:
 
 
 def _update(client: Any, experiment: str, found: Any, each: TrackedRun) -> bool:
-    """Make MLflow's run equal to a tracked one, and return whether it wasn't."""
+    """Make MLflow's run equal to a tracked one, and return whether it wasn't equal already."""
     if found and found.data.tags.get(DIGEST) == each.digest:
         return False
     found = found or client.create_run(experiment, _milliseconds(each.started), {ID: each.id}, each.name)

@@ -7,8 +7,8 @@ from bnexp.report.trackers.tracked import TrackedRun
 
 HandOver = Callable[[Iterable[TrackedRun], str, str], str]
 """Hands tracked runs over to a project at an address (empty where the tracker knows its own), and returns a sentence
-that says where they are. Again, it updates those that have changed, and there is no second of any. It raises InputError
-where the tracker refuses."""
+that says where they are. A second call updates those that have changed, and makes no copies. It raises InputError where
+the tracker refuses."""
 
 TRACKERS: Mapping[str, HandOver] = {
     "mlflow": mlflow.hand_over,

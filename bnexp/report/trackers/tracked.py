@@ -32,7 +32,7 @@ COMPARED = ("n", "mean", "low", "high", "difference", "difference_low", "differe
 FROM_ENVIRONMENT = {"bnexp_version": "bnexp", "device": "device_name"}
 """Tags from environment.json."""
 LONGEST_TEXT = 5000
-"""Letters of a text, such as an error's message, that every tracker takes."""
+"""The most letters of a text, such as an error's message, that every tracker accepts."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One run of a tracker. Whenever it is handed over it has the same id, and more of the same moments."""
+    """One run of a tracker. Each time it is handed over, it has the same id, and perhaps more moments."""
 
     id: str
-    """16 hexadecimal digits that no other trial has, also of the same experiment trained again."""
+    """16 hexadecimal digits that no other trial has, not even one of the same experiment trained again."""
     name: str
     group: str
     """Name of the run folder."""
@@ -105,11 +105,11 @@ def tracked_runs(run: RunRecord) -> Iterator[TrackedRun]:
 
 @dataclass(frozen=True)
 class _Origin:
-    """The run that all comes from."""
+    """The run that everything comes from."""
 
     run: RunRecord
     experiment: str
-    """Names the experiment, wherever its folder lies and whatever that is called."""
+    """Identifies the experiment, wherever its folder is, and whatever its name."""
     started: float
 
     def tracked(
@@ -189,9 +189,9 @@ def moments(records: pd.DataFrame, probes: pd.DataFrame, started: float) -> list
 
 
 def _summaries(origin: _Origin, planned: Sequence[Trial]) -> Iterator[TrackedRun]:
-    """Yield the mean of every arm at every grid point, as far as all of its trials have come."""
+    """Yield the mean of every arm at every grid point, up to the step that all of its trials have reached."""
     run = origin.run
-    comparison = compare_run(run) if run.complete else None  # before, final numbers would still change
+    comparison = compare_run(run) if run.complete else None  # before that, final numbers would still change
     points = grid_points(run.trials, run.config.swept)  # with values as the comparison has them
     compared = {(points.index(row.point), row.arm): row for row in comparison.rows} if comparison else {}
     against = {"metric": comparison.metric, "baseline": comparison.baseline} if comparison else {}
@@ -226,7 +226,7 @@ def _means(
     outcomes: pd.Series,
     started: float,
 ) -> list[Moment]:
-    """Return means over some trials at every step that all have reached or ended before, so that no later one changes.
+    """Return means over some trials at every step that each has reached (or ended before), so that they never change.
 
     As in the pictures, a trial that diverged and stopped keeps its last value. Seeds that chose settings together
     count as one, as in the tables.

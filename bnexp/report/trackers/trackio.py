@@ -14,7 +14,7 @@ from bnexp.report.trackers.tracked import TrackedRun
 REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 """Variables with which Trackio writes elsewhere."""
 ID, DIGEST = "bnexp.id", "bnexp.digest"
-"""Entries of a run's configuration that tell whose run it is, and all that it holds."""
+"""Entries of a run's configuration: whose run it is, and a digest of its content."""
 
 
 def hand_over(runs: Iterable[TrackedRun], project: str, target: str = "") -> str:
@@ -27,7 +27,7 @@ def hand_over(runs: Iterable[TrackedRun], project: str, target: str = "") -> str
     import trackio
 
     apart = copy_context()  # where the last run isn't found at exit, which would say that it is finished
-    with redirect_stdout(StringIO()):  # it says a line or two for each run
+    with redirect_stdout(StringIO()):  # it prints a line or two for each run
         try:
             known = {run.config.get(ID): run for run in _runs(trackio, project) if run.config}
             changed = [apart.run(_update, trackio, project, known.get(each.id), each) for each in runs]
@@ -44,7 +44,7 @@ def _runs(trackio: Any, project: str) -> Iterator[Any]:
 
 
 def _update(trackio: Any, project: str, there: Any, each: TrackedRun) -> bool:
-    """Put a tracked run in the place of the one that is there, and return whether that was another."""
+    """Replace the existing run with a tracked one, and return whether they differed."""
     if there and there.config.get(DIGEST) == each.digest:
         return False
     if there:

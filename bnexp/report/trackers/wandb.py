@@ -16,8 +16,8 @@ MOST_LETTERS = 64
 def hand_over(runs: Iterable[TrackedRun], project: str, target: str = "") -> str:
     """Hand tracked runs over to a project of W&B's, as its own settings say: online or offline; see HandOver.
 
-    Online, a run that is there gets the steps beyond its last one, since W&B takes no earlier ones. Offline, the
-    folder of a run takes the place of the one before.
+    Online, an existing run gets the steps after its last one, since W&B takes no earlier ones. Offline, the folder of a
+    run replaces the previous one.
     """
     import wandb
 
