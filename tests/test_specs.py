@@ -138,7 +138,7 @@ def test_a_probe_is_a_record_and_a_function(monkeypatch: pytest.MonkeyPatch) -> 
     *_, last = finished(group, None, None, config.probes)
     largest = np.abs(last.snapshot().arrays["network.output.weight"]).max()
     assert last.probes[-1].values["output", "largest_weight"] == (largest,)
-    with pytest.raises(ConfigError, match="batches: largest_weight has no use for it; leave it out"):
+    with pytest.raises(ConfigError, match="batches: largest_weight doesn't use it; leave it out"):
         experiment(probes=[{"name": "largest_weight", "batches": 2}])
 
 
