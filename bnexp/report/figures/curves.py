@@ -48,8 +48,9 @@ def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
         width=WIDE if widest(labels, SMALL) > NARROW - 1 else None,
     )
     styles = arm_styles(study.arms)
+    _style_shared_axes(drawn[0], timed)
     for panel, axes in zip(panels.panels, drawn, strict=True):
-        _style_panel(axes, timed)
+        axes.grid(color=PALE, linewidth=0.6)
         for curve in panel.curves:
             _draw_curve(axes, curve, styles[curve.arm])
     return figure
@@ -69,9 +70,8 @@ def _caption(panels: Panels, *, crosses: bool) -> str:
     )
 
 
-def _style_panel(axes: Axes, timed: bool) -> None:
+def _style_shared_axes(axes: Axes, timed: bool) -> None:
     style_accuracies(axes)
-    axes.grid(color=PALE, linewidth=0.6)
     if timed:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     else:

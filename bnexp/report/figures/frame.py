@@ -298,9 +298,13 @@ def _settle(figure: Figure) -> None:
     engine = figure.get_layout_engine()
     if not isinstance(engine, ConstrainedLayoutEngine):
         return
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0, 0)  # else its place is sought anew in every file
     engine.execute(figure)
     figure.set_layout_engine("none")
     for part in figure.subfigs:
         part.bbox_relative.p0, part.bbox_relative.p1 = part.bbox_relative.get_points().round(6)
     for axes in figure.axes:
         axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))
+        axes._autotitlepos = False  # type: ignore[attr-defined] # the title's place is found, too

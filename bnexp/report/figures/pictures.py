@@ -6,6 +6,7 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
+from matplotlib.backend_bases import get_registered_canvas_class
 from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import Comparison
@@ -164,6 +165,8 @@ def writers(study: Study, comparison: Comparison, folder: Path) -> list[Callable
         figure = picture.figure()
         return [_written(figure, folder / f"{name}.{kind}", kind) for kind in FILES] if figure else []
 
+    for kind in FILES:
+        get_registered_canvas_class(kind)  # imports what writes the files, once for all workers
     there = pictures(study, comparison).items()
     return [partial(write, name, picture) for name, picture in there if not picture.empty]
 

@@ -72,20 +72,21 @@ def sweep_figure(study: Study, comparison: Comparison, key: str) -> Figure:
         xlabel=short_keys(list(comparison.grid_keys))[key],
         ylabel=comparison.metric.replace("_", " "),
     )
-    width, styles = figure.get_figwidth() / panel_columns(others) - 0.7, arm_styles(study.arms)
+    width, styles, first = figure.get_figwidth() / panel_columns(others) - 0.7, arm_styles(study.arms), panels[0]
+    # All panels share these axes.
+    if accuracies:
+        style_accuracies(first)
+    elif is_logarithmic([row.mean for row in rows if row.mean is not None]):
+        first.set_yscale("log")
+    if numeric:
+        _style_swept_axis(first, values, width)
+    else:
+        first.set_xticks(range(len(values)), [value_text(value) for value in values], parse_math=False)
+        first.set_xlim(-0.5, len(values) - 0.5)
     for group, axes in zip(shown, panels, strict=True):
         axes.grid(color=PALE, linewidth=0.6)
-        if accuracies:
-            style_accuracies(axes)
-            if study.chance:
-                axes.axhline(study.chance.accuracy, color=GREY, linestyle="dotted", linewidth=1)
-        elif is_logarithmic([row.mean for row in rows if row.mean is not None]):
-            axes.set_yscale("log")
-        if numeric:
-            _style_swept_axis(axes, values, width)
-        else:
-            axes.set_xticks(range(len(values)), [value_text(value) for value in values], parse_math=False)
-            axes.set_xlim(-0.5, len(values) - 0.5)
+        if accuracies and study.chance:
+            axes.axhline(study.chance.accuracy, color=GREY, linestyle="dotted", linewidth=1)
         here = [row.arm for row in group]  # an empty line would stand at the figure's corner
         for i, arm in ((i, arm) for i, arm in enumerate(study.arms) if arm in here):
             mine = sorted((row for row in group if row.arm == arm), key=lambda row: places[repr(row.point[key])])
