@@ -1,6 +1,7 @@
 """Fixtures of the command tests: an empty folder, the command in this process, and one trained run."""
 
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from bnexp.report import summary
 from bnexp.report.figures import curves, frame, pictures
+from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.html import templates
 from tests.cli.command import Command, Result, Trained, in_this_process
@@ -46,13 +48,23 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+DRAWING = [name for name in vars(pictures) if re.fullmatch(r"[a-z]\w*_figure", name)]
+"""The functions that draw pictures of results."""
+
+
+def blank(*args: object, **more: object) -> Figure:
+    return Figure()
+
+
 @pytest.fixture(autouse=True)
 def cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no curves at the end of a run; draw reports in this process, into files that hold their kind alone.
+    """Draw nothing at the end of a run nor in a report, which is made in this process; its files hold their kind alone.
 
     Pictures take most of the time of a tiny run and of its report.
     """
-    monkeypatch.setattr(curves, "curves_figure", lambda *run: Figure())
+    monkeypatch.setattr(curves, "curves_figure", blank)
+    for name in DRAWING:
+        monkeypatch.setattr(pictures, name, blank)
     monkeypatch.setattr(summary, "side_by_side", lambda work, items, workers: map(work, items))
     for module in (pictures, templates):
         monkeypatch.setattr(module, "figure_bytes", lambda figure, kind: kind.encode())
@@ -60,7 +72,8 @@ def cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill the files of a report, with fonts as drawings in PDF, since to cut them takes half the time."""
+    """Fill the files of a report, and draw its curves; fonts are drawings in PDF, since to cut them takes long."""
+    monkeypatch.setattr(pictures, "curves_figure", curves_figure)
     for module in (pictures, templates):
         monkeypatch.setattr(module, "figure_bytes", figure_bytes)
     monkeypatch.setitem(frame._FILES, "pdf.fonttype", 3)
