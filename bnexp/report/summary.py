@@ -86,13 +86,17 @@ def latex(comparison: Comparison, view: str = "main", title: str = "", columns: 
 
 def write_report_files(run: ComparedRun) -> None:
     """Write the comparison as CSV and Markdown, and the accuracy curves as a picture, into the run's folder."""
+    replace(run.path / "summary.csv", summary_csv(run.comparison))
+    replace(run.path / "summary.md", summary_markdown(run.comparison, run.config.name, run.question))
+    replace(run.path / "curves.png", curves_png(run))
+
+
+def curves_png(run: ComparedRun) -> bytes:
+    """Return the picture of a run's accuracy curves."""
     from bnexp.report.figures.curves import curves_figure  # Matplotlib: not needed to print tables
     from bnexp.report.figures.frame import figure_bytes
 
-    study, comparison, config = run.study, run.comparison, run.config
-    replace(run.path / "summary.csv", summary_csv(comparison))
-    replace(run.path / "summary.md", summary_markdown(comparison, config.name, run.question))
-    replace(run.path / "curves.png", figure_bytes(curves_figure(study, comparison.metric), "png"))
+    return figure_bytes(curves_figure(run.study, run.comparison.metric), "png")
 
 
 def write_report(

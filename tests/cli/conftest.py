@@ -11,10 +11,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from bnexp.report import summary
-from bnexp.report.figures import curves, frame, pictures
+from bnexp.report.figures import frame, pictures
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.html import templates
+from bnexp.report.summary import curves_png
 from tests.cli.command import Command, Result, Trained, in_this_process
 from tests.helpers import torch_threads
 
@@ -58,11 +59,7 @@ def blank(*args: object, **more: object) -> Figure:
 
 @pytest.fixture(autouse=True)
 def cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw nothing at the end of a run nor in a report, which is made in this process; its files hold their kind alone.
-
-    Pictures take most of the time of a tiny run and of its report.
-    """
-    monkeypatch.setattr(curves, "curves_figure", blank)
+    """Draw nothing in a report, which is made in this process; its files hold their kind alone."""
     for name in DRAWING:
         monkeypatch.setattr(pictures, name, blank)
     monkeypatch.setattr(summary, "side_by_side", lambda work, items, workers: map(work, items))
@@ -106,6 +103,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     (folder / "exp.yaml").write_text(EXPERIMENT)
     out, err = io.StringIO(), io.StringIO()
     with chdir(folder), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "curves_png", curves_png)
         result = Result(in_this_process(patch, "run", "exp.yaml"), out.getvalue(), err.getvalue())
     (path,) = (folder / "runs").iterdir()
     return Trained(folder, path, result)

@@ -25,6 +25,8 @@ from bnexp.engines.messages import Event
 from bnexp.errors import BnexpError, ConfigError
 from bnexp.nn.build import build
 from bnexp.plan import Options
+from bnexp.report import summary
+from bnexp.report.summary import curves_png
 from bnexp.runner import prepare as preparing
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
@@ -107,7 +109,9 @@ def results(record: RunRecord) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """One whole run that nothing interrupted, with its report."""
-    return run(prepare(tiny(), tmp_path_factory.mktemp("finished"), "cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "curves_png", curves_png)
+        return run(prepare(tiny(), tmp_path_factory.mktemp("finished"), "cpu"))
 
 
 def copied(finished: RunRecord, runs: Path) -> RunRecord:
