@@ -28,7 +28,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
 
     Settings that are swept in one of the runs, or differ between them and matter to trials of both, become grid keys;
     a trial stands at every grid point at which it would have been the same training. Several trials with the same arm,
-    seed and settings count once; `_who_stays` says which. A run without a finished trial or without the metric, by
+    seed and settings count once; `_preferred_rows` says which. A run without a finished trial or without the metric, by
     default that of `choose_metric`, is left out. What was measured inside the networks is read only where `probed`
     asks for it.
 
@@ -36,7 +36,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         InputError: a run folder is damaged, or no such metric.
     """
     metric = choose_metric(pd.concat([run.trials[list(METRICS)] for run in runs]), metric)
-    useless = {run: why for run in runs if (why := _useless(run, metric))}
+    useless = {run: why for run in runs if (why := _reason_to_leave_out(run, metric))}
     left_out = [f"{run.path.name}: {why}" for run, why in useless.items()]
     if len(useless) == len(set(runs)):
         left_out = left_out[1:]  # alone it is a study all the same
@@ -92,7 +92,7 @@ def _labels(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str
     return labels
 
 
-def _useless(run: RunRecord, metric: str) -> str:
+def _reason_to_leave_out(run: RunRecord, metric: str) -> str:
     if not run.finished:
         return "no trial has finished"
     if (run.trials["outcome"].dropna() == "failed").all():
@@ -167,20 +167,22 @@ def _under_conditions(
     inactive, identity = zip(*(alignment.effects[each] for each in cells), strict=True)
     trials[INACTIVE], trials[IDENTITY] = pd.Series(inactive, dtype=object), pd.Series(identity, dtype=object)
     homes = [(row, condition) for row, each in enumerate(cells) for condition in alignment.homes[each]]
-    stands = _under(trials, homes, alignment)
+    stands = _with_conditions(trials, homes, alignment)
     formats = stands["source"].map([run.environment.get("format") or 0 for run in runs].__getitem__).to_numpy()
-    stays = _who_stays(stands, ["arm", "seed", *alignment.keys], formats)
+    stays = _preferred_rows(stands, ["arm", "seed", *alignment.keys], formats)
     repeated = stays != np.arange(len(stands))
     kept = [stand for stand, again in zip(homes, repeated, strict=True) if not again]
     stand_ins = _stand_ins(stands[~repeated], cells, alignment)
-    found = _under(trials, [*kept, *stand_ins], alignment).drop(columns="condition")
+    found = _with_conditions(trials, [*kept, *stand_ins], alignment).drop(columns="condition")
     # A trial under several conditions counts as one trial for each.
     again = found.duplicated("trial")
     found.loc[again, "trial"] = len(trials) + np.arange(again.sum())
     return found, list(_why_left_out(stands, formats, stays))
 
 
-def _under(trials: pd.DataFrame, stands: Sequence[tuple[int, Condition]], alignment: Alignment) -> pd.DataFrame:
+def _with_conditions(
+    trials: pd.DataFrame, stands: Sequence[tuple[int, Condition]], alignment: Alignment
+) -> pd.DataFrame:
     """Return a row for each pair of a trial's row and a condition, with the values of the grid keys."""
     conditions = [condition for _, condition in stands]
     labels = {key: grid_column(alignment.label(condition, key) for condition in conditions) for key in alignment.keys}
@@ -188,7 +190,7 @@ def _under(trials: pd.DataFrame, stands: Sequence[tuple[int, Condition]], alignm
     return pd.concat([found.assign(condition=pd.Series(conditions, dtype=object)), pd.DataFrame(labels)], axis=1)
 
 
-def _who_stays(stands: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:
+def _preferred_rows(stands: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:
     """Return for each row which row stays of all that have the same values in the key columns.
 
     A finished row is preferred to one that isn't. Then the newest format is preferred, since `diverged` has today's

@@ -66,7 +66,7 @@ def values(written: Any) -> tuple[Any, ...]:
         raise ValueError(f"expected a list of values or one of {', '.join(RANGES)}")
     if not written:
         raise ValueError("expected at least one value, the list is empty")
-    _few("the list", len(written))
+    _check_count("the list", len(written))
     return tuple(written)
 
 
@@ -132,7 +132,7 @@ def _spaced(kind: str, first: float, last: float, count: float) -> tuple[float, 
         raise ValueError("logspace needs end values other than 0 and of one sign (they are values, not exponents)")
     if count < 1 or count != int(count):
         raise ValueError(f"{kind} [first, last, n] needs a whole number n above 0")
-    _few(kind, count)
+    _check_count(kind, count)
     space = np.geomspace if kind == "logspace" else np.linspace
     with np.errstate(all="ignore"):  # what is not finite is refused as a value
         return tuple(space(float(first), float(last), int(count)).tolist())
@@ -142,7 +142,7 @@ def _range(first: float, last: float, step: float) -> tuple[float, ...]:
     if step == 0 or (last - first) / step < 0:
         raise ValueError("range [first, last, step] never reaches its last value")
     steps = (last - first) / step
-    _few("range", steps + 1)
+    _check_count("range", steps + 1)
     # Rounding keeps 0.1 + 0.1 + 0.1 from missing 0.3.
     meets = abs(steps - round(steps)) < 1e-6
     count = round(steps) if meets else int(steps)
@@ -150,6 +150,6 @@ def _range(first: float, last: float, step: float) -> tuple[float, ...]:
     return tuple([*inner[:-1], type(inner[-1])(last)] if meets and count else inner)
 
 
-def _few(what: str, count: float) -> None:
+def _check_count(what: str, count: float) -> None:
     if count > MOST_VALUES:
         raise ValueError(f"{what} has {count:,.12g} values; at most {MOST_VALUES:,} are possible")

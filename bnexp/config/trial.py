@@ -358,14 +358,14 @@ def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict
     """
     found = dict(leaves(settings))
     for meaning in MEANINGS:
-        if not _rests_on(meaning.relies_on, varying):
+        if not _depends_on(meaning.relies_on, varying):
             found[meaning.of] = meaning.value(settings)
     for rule in NO_EFFECT:
-        if not _rests_on(rule.relies_on, varying) and not rule.matters(settings):
+        if not _depends_on(rule.relies_on, varying) and not rule.matters(settings):
             for key in rule.about:
                 found.pop(key, None)
     return found
 
 
-def _rests_on(settings: Iterable[str], varying: Collection[str]) -> bool:
+def _depends_on(settings: Iterable[str], varying: Collection[str]) -> bool:
     return any(below(key, other) or below(other, key) for key in settings for other in varying)

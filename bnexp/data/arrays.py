@@ -45,7 +45,7 @@ def read(settings: DataSettings) -> RawImages:
     except ValueError as flaw:
         raise InputError(escaped(f"data.root: {path}: {flaw}")) from None
     if left_out:
-        remark = f"not read: {_some(map(escaped, left_out))}"
+        remark = f"not read: {_first_names(map(escaped, left_out))}"
         raw = replace(raw, findings=replace(raw.findings, remarks=(*raw.findings.remarks, remark)))
     return raw
 
@@ -177,14 +177,14 @@ def _classes(labels: Arrays, remarks: list[str], warnings: list[str]) -> tuple[d
         if len(others := np.setdiff1d(each, values)):
             raise ValueError(f"y{name} has the label {others[0]}, which y{first} doesn't have")
         if len(lacking := np.setdiff1d(values, each)):
-            warnings.append(f"y{name} lacks labels that y{first} has: {_some(map(str, lacking))}")
+            warnings.append(f"y{name} lacks labels that y{first} has: {_first_names(map(str, lacking))}")
         numbered[name] = np.searchsorted(values, each).astype(np.int64)
     if values.dtype.kind == "U" or not np.array_equal(values, np.arange(len(values))):
-        remarks.append(f"classes, from 0: {_some(map(str, values))}")
+        remarks.append(f"classes, from 0: {_first_names(map(str, values))}")
     return numbered, len(values)
 
 
-def _some(names: Iterable[str]) -> str:
+def _first_names(names: Iterable[str]) -> str:
     """Return the first names, and dots for the others."""
     first = list(islice(names, MOST_NAMED + 1))
     return ", ".join([*first[:MOST_NAMED], *(["…"] if len(first) > MOST_NAMED else [])])

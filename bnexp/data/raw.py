@@ -165,7 +165,7 @@ def digit_rows() -> NDArray[np.float64]:
     return np.loadtxt(str(path), delimiter=",")
 
 
-MANY = 10
+MANY_CLASSES = 10
 """Numbers of classes from which on a warning is due."""
 MOST_NAMED = 5
 """The most features that a warning names."""
@@ -194,7 +194,7 @@ def data_warnings(splits: Mapping[str, RawSplit], classes: int, features: Sequen
                 kind = {"train": "training", "val": "validation", "test": "test"}[name]
                 said = f"{plain} of {counted(len(images), f'{kind} image')} {have(plain)} a single colour"
                 yield f"{said}; check whether anything should show there"
-    if classes > MANY and 2 * classes > len(labels_N):
+    if classes > MANY_CLASSES and 2 * classes > len(labels_N):
         said = f"{classes} classes for {counted(len(labels_N), 'training image')}"
         yield f"there are {said}; check whether the labels are an identifier, or a quantity to predict"
     if missing := classes - len(np.unique(labels_N)):

@@ -169,13 +169,13 @@ class BatchNorm(RunningNorm):
             return self.features(x) if x.ndim == 3 else self.images(x)
         if x.ndim == 4 or (slices := self.slices(x.shape[1])) == 1:
             return super().forward(x, step)
-        y_KBC, *seen = self._apart(x, slices)
+        y_KBC, *seen = self._normalize_parts(x, slices)
         for running_KC, batch_KCP in zip((self.running_mean, self.running_var), seen, strict=True):
             for batch_KC in batch_KCP.unbind(-1):
                 running_KC.lerp_(batch_KC, self.momentum)
         return y_KBC
 
-    def _apart(
+    def _normalize_parts(
         self, x_KNC: Float[Tensor, "K N C"], parts: int, kept: Sequence[Float[Tensor, " D"]] | None = None
     ) -> tuple[Float[Tensor, "K N C"], Float[Tensor, "K C P"], Float[Tensor, "K C P"]]:
         """Normalise P equal parts of the samples apart; return also their means and unbiased variances.
@@ -277,7 +277,9 @@ class StepBatchNorm(BatchNorm):
         """Normalise one step, or without its number all of them; in training every step passes once, in order."""
         steps = self.steps if step is None else 1
         slices = self.slices(x_KNC.shape[1] // steps)
-        y_KNC, mean_KCP, var_KCP = self._apart(x_KNC, steps * slices, None if self.training else self._kept(step))
+        y_KNC, mean_KCP, var_KCP = self._normalize_parts(
+            x_KNC, steps * slices, None if self.training else self._kept(step)
+        )
         if self.training:
             mean_KCTG, var_KCTG = (each_KCP.unflatten(-1, (steps, slices)) for each_KCP in (mean_KCP, var_KCP))
             self._learn(mean_KCTG, var_KCTG, step)

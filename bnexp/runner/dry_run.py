@@ -250,9 +250,9 @@ def _layers(arms: Layers, points: Sequence[Point]) -> Table:
     for arm, layers in arms:
         columns.setdefault(layers, []).append(arm)
     rows = [
-        (name, _each(layers, _shape), *map(_what, layers), _each(layers, _count))
+        (name, _each(layers, _shape), *map(_layer_text, layers), _each(layers, _count))
         for name, layers in _aligned(list(columns))
-        if {*map(_what, layers)} != {MISSING}
+        if {*map(_layer_text, layers)} != {MISSING}
     ]
     totals = {
         "parameters": [sum(layer.parameters for layer in layers) for layers in columns],
@@ -290,7 +290,7 @@ def _places(layers: Sequence[LayerRow]) -> Iterator[tuple[str, str]]:
     """Yield the name of each layer; for a norm layer, or what replaced it, with that of the last other layer."""
     last = ""
     for layer in layers:
-        slot = layer.norm or _what(layer) == MISSING
+        slot = layer.norm or _layer_text(layer) == MISSING
         yield (last if slot else "", layer.name)
         last = last if slot else layer.name
 
@@ -299,7 +299,7 @@ def _shape(layer: LayerRow) -> str:
     return "×".join(map(str, layer.shape))
 
 
-def _what(layer: LayerRow | None) -> str:
+def _layer_text(layer: LayerRow | None) -> str:
     """Return what a layer is; nothing if it does nothing."""
     if layer is None or layer.kind.lower() == "identity":
         return MISSING
@@ -312,4 +312,4 @@ def _count(layer: LayerRow) -> str:
 
 def _each(layers: Sequence[LayerRow | None], said: Callable[[LayerRow], str]) -> str:
     """Return the description of a layer; one for each arm if they differ."""
-    return " / ".join(dict.fromkeys(said(layer) for layer in layers if layer and _what(layer) != MISSING))
+    return " / ".join(dict.fromkeys(said(layer) for layer in layers if layer and _layer_text(layer) != MISSING))

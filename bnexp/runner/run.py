@@ -123,14 +123,14 @@ def _rounds(plan: Plan, session: RunSession, watch: Watch) -> Iterator[Sequence[
     halving, writer, jobs = plan.config.halving, session.writer, list(session.jobs)
     for comparison, epoch in enumerate(halving.at if halving else ()):
         yield [replace(job, until=epoch) for job in jobs if not job.resume or job.resume.epoch < epoch]
-        stopped = _stop_behind(plan, writer, comparison)
+        stopped = _stop_worst(plan, writer, comparison)
         jobs = [_without(stopped, job) for job in _left(plan, writer, session.checkpoints)]
         if jobs:
             watch(Event(jobs[0], stopped=tuple(stopped)))
     yield jobs
 
 
-def _stop_behind(plan: Plan, writer: RunWriter, comparison: int) -> list[int]:
+def _stop_worst(plan: Plan, writer: RunWriter, comparison: int) -> list[int]:
     """End the trials that a comparison stops, and return their numbers."""
     writer.sync()
     record = RunRecord(plan.path)

@@ -42,13 +42,13 @@ class Divergence:
             "highest_at": none_K.clone(),
         }
 
-    def watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
+    def record(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
         """Store the batch losses of a step, counted from 1; the host reads nothing back."""
         row_1 = (step % len(self._step_N)).view(1)
         self._loss_NK.index_copy_(0, row_1, loss_K[None])
         self._step_N.index_copy_(0, row_1, step.view(1))
 
-    def lose(self, lost_K: Bool[Tensor, " K"], step: Int[Tensor, ""]) -> None:
+    def mark_nonfinite(self, lost_K: Bool[Tensor, " K"], step: Int[Tensor, ""]) -> None:
         """Mark trials that have a number that is not finite, as seen at the last stored step."""
         self.settle()
         since_K = self._state["since"]
@@ -60,7 +60,7 @@ class Divergence:
         self.settle()
         return self._state
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Drop the stored losses: another state has replaced this one."""
         self._step_N.zero_()
 
@@ -99,4 +99,4 @@ class Divergence:
         since = torch.where(calm_at_K == 0, begun_K, (calm_at_K + 1) * (calm_at_K < end))
         since_K.copy_(torch.where(end == 0, since_K, since))
         lost_K.logical_or_(lost_at_K < NEVER)
-        self.forget()
+        self.discard()

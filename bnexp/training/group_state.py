@@ -155,7 +155,7 @@ class GroupTrainState:
         x_SBP = training_inputs(self.data, images_SBP, self._train.augment, self._picture_draws)
         loss_K, gradient = self._backward(x_SBP, labels_KB)
         self._optimizer.update(gradient, rate_K1)
-        self._divergence.watch(loss_K, step)
+        self._divergence.record(loss_K, step)
 
     def freeze(self) -> None:
         """Let the running statistics normalise in all updates to come."""
@@ -176,7 +176,7 @@ class GroupTrainState:
         # network.
         if norm.spec.batch_statistics and norm.statistics != "population":
             lost_K &= at > 0
-        self._divergence.lose(lost_K, at.clamp(min=1))
+        self._divergence.mark_nonfinite(lost_K, at.clamp(min=1))
         return torch.cat([self._divergence.rows(), rows_MK])
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -187,7 +187,7 @@ class GroupTrainState:
         """Take over a state from `state_dict()` of the same trials."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
-        self._divergence.forget()
+        self._divergence.discard()
 
     def _numbers(self) -> dict[str, Tensor]:
         return _prefixed("network", self.network.state_dict()) | _prefixed("optimizer", self._optimizer.state)

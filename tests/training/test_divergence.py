@@ -60,7 +60,7 @@ def watched(losses_SK: np.ndarray, asked_every: int = 5) -> list[Found]:
     """What the device's state says at the end; it is asked on the way, too."""
     divergence = Divergence(losses_SK.shape[1], GUESSING, asked_every, torch.zeros(1, dtype=torch.float64))
     for step, loss_K in enumerate(torch.from_numpy(losses_SK), start=1):
-        divergence.watch(loss_K, torch.tensor(step))
+        divergence.record(loss_K, torch.tensor(step))
         if step % asked_every == 0:
             divergence.settle()
     divergence.settle()
@@ -96,10 +96,10 @@ def test_cases_by_hand(losses: list[float], expected: Found) -> None:
 
 def test_a_number_of_the_state_that_is_not_finite_is_for_good_whatever_the_losses() -> None:
     divergence = Divergence(3, GUESSING, 3, torch.zeros(1))
-    divergence.watch(torch.tensor([1.0, 1.0, 1.0]), torch.tensor(1))
-    divergence.watch(torch.tensor([1.0, 1e6, 1e6]), torch.tensor(2))
-    divergence.lose(torch.tensor([True, True, False]), torch.tensor(2))
-    divergence.watch(torch.tensor([1.0, 1.0, 1.0]), torch.tensor(3))
+    divergence.record(torch.tensor([1.0, 1.0, 1.0]), torch.tensor(1))
+    divergence.record(torch.tensor([1.0, 1e6, 1e6]), torch.tensor(2))
+    divergence.mark_nonfinite(torch.tensor([True, True, False]), torch.tensor(2))
+    divergence.record(torch.tensor([1.0, 1.0, 1.0]), torch.tensor(3))
     divergence.settle()
     assert divergence.rows()[:2].tolist() == [[2, 2, 0], [1, 1, 0]]
 

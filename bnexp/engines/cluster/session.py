@@ -48,11 +48,11 @@ def ray_cluster(device: str, address: str | None, gpus_per_group: float) -> Iter
 def _joined(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {} if address else {"include_dashboard": False}
-    _quieten()
+    _silence_worker_deaths()
     with _own_signals():
         try:
             if address and address != "auto":
-                _knock(address)
+                _check_reachable(address)
             ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except (OSError, ValueError, RuntimeError, RayError) as error:
             said = first_sentence(error)
@@ -66,7 +66,7 @@ def _joined(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise an error if nobody answers: Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
@@ -86,7 +86,7 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _quieten() -> None:
+def _silence_worker_deaths() -> None:
     """Keep Ray from printing about workers that died, between the lines that scripts read.
 
     `log_to_driver=False` doesn't stop these messages; there is no public switch for them (Ray 2.60).

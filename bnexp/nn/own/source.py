@@ -73,7 +73,7 @@ def failures(source: NetworkSource) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # whatever code of others raises
-        raise InputError(f"model.source: {place(error, source)}: {_said(error)}") from error
+        raise InputError(f"model.source: {place(error, source)}: {_message(error)}") from error
 
 
 def place(error: BaseException, source: NetworkSource) -> str:
@@ -87,7 +87,7 @@ def _within(filename: str, folder: Path) -> bool:
     return Path(filename).parent == folder
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), "")
     said = f"{type(error).__name__}: {first[:300]}".removesuffix(": ")
     elsewhere = re.search(r"CUDA|cuda|NVIDIA|same device|device type", first)

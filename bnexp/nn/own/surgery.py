@@ -147,7 +147,7 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
     if kind == "none" or norm.placement == "after":
         _give_biases(seen)
     if kind != "none" and not exchanged:
-        _put_behind(factory, seen)
+        _insert_norms(factory, seen)
 
 
 def _set(call: LayerCall, norm: NormSettings) -> None:
@@ -229,7 +229,7 @@ def _give_biases(seen: ForwardPass) -> None:
             layer.bias = nn.Parameter(torch.zeros(call.inputs[_normalized(call)]))
 
 
-def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
+def _insert_norms(factory: LayerFactory, seen: ForwardPass) -> None:
     """Put norm layers after the hidden weight layers, or after the activations between them."""
     after = factory.model.norm.placement == "after"
     if after:

@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
-from bnexp.engines.cluster.session import _knock, _own_signals
+from bnexp.engines.cluster.session import _check_reachable, _own_signals
 
 
 def test_somebody_must_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        _knock(address)
+        _check_reachable(address)
     with pytest.raises(ConnectionRefusedError):
-        _knock(address)
+        _check_reachable(address)
 
 
 def test_the_handlers_of_signals_stay_ours() -> None:
