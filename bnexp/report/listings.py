@@ -33,6 +33,8 @@ KEPT = "\0"
 """Placeholder for a space within an estimate or a setting, where no line is broken."""
 NEVER_SHOWN = ("name", "question", "tuned")
 """Settings that never distinguish runs."""
+MOST_SEEDS = 6
+"""Seeds that are listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Listed:
         diverged = f"{self.diverged} diverged" if self.diverged else ""
         state = ", ".join(filter(None, [self.state, trials, diverged, far]))
         yield from _wrapped("  ".join(filter(None, [self.run, state, date, _size(self.bytes)])), width, "")
-        differs = [f"{key} {value_text(value)}" for key, value in self.differs.items()]
+        # Without more_seeds, `seeds` has already said all.
+        differing = {key: value for key, value in self.differs.items() if (key, value) != ("more_seeds", None)}
+        differs = [f"{key} {_seeds_text(value) or value_text(value)}" for key, value in differing.items()]
         told = [each for each in self.overrides if any(below(each.partition("=")[0], key) for key in self.differs)]
         others = [each for each in self.overrides if each not in told]
         if settings := ", ".join([*differs, *others]):
@@ -106,6 +110,12 @@ def list_configs() -> list[Shipped]:
         Shipped(each.name, path, each.data.name, each.question, tuple(each.arms), len(list(each.places())))
         for path, each in configs.items()
     ]
+
+
+def _seeds_text(value: Any) -> str:
+    """Return many numbers in a row as the first and the last of them; nothing for another value."""
+    many = isinstance(value, list) and len(value) > MOST_SEEDS and all(isinstance(each, int) for each in value)
+    return f"{value[0]} to {value[-1]}" if many and value == [*range(value[0], value[0] + len(value))] else ""
 
 
 def _wrapped(text: str, width: int | None, indent: str) -> list[str]:
@@ -185,10 +195,12 @@ def _progress(run: RunRecord) -> dict[str, int]:
 
 def _differing(configs: Sequence[ExperimentConfig]) -> Iterator[dict[str, Any]]:
     """For each experiment, yield the settings in which they differ, with its values."""
-    settings = [dict(leaves(config)) for config in configs]
-    keys = [key for key in settings[0] if key.split(".")[0] not in NEVER_SHOWN]
-    differing = [key for key in keys if len({repr(each[key]) for each in settings}) > 1]
     dumped = [config.model_dump(mode="json") for config in configs]
+    settings = dict.fromkeys(key for config in configs for key, _ in leaves(config))
+    # A section that only some of them have, such as seeds that are added, is one setting.
+    keys = [key for key in settings if not any(key != other and below(key, other) for other in settings)]
+    shown = [key for key in keys if key.split(".")[0] not in NEVER_SHOWN]
+    differing = [key for key in shown if len({repr(get(raw, key)) for raw in dumped}) > 1]
     yield from ({key: get(raw, key) for key in differing} for raw in dumped)
 
 

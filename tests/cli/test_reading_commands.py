@@ -134,6 +134,24 @@ def test_list_tells_runs_of_one_name_apart(runs: Path, cli: Command, name: str, 
     assert "    train.epochs 1, grid {}, seeds [0]\n" in cli("list").out
 
 
+def test_list_has_runs_with_seeds_until_decided_beside_others(
+    runs: Path, cli: Command, name: str, experiment: Path
+) -> None:
+    added = ("seeds={from: 3, to: 4, until: 0.00001}", "grid={}", "train.epochs=1")
+    assert cli("run", experiment, *added, "--quiet").code == 0
+    rows = {row["run"]: row["differs"] for row in cli("list", "--json").json()}
+    assert rows.pop(name)["more_seeds"] is None
+    ((_, differs),) = rows.items()
+    assert (differs["seeds"], differs["more_seeds"]) == ([0, 1, 2, 3], {"first": 3, "to": 4, "until": 0.00001})
+    assert "more_seeds null" not in cli("list").out
+
+
+def test_many_seeds_are_listed_as_the_first_and_the_last() -> None:
+    entry = Listed("long-00000000", "runs/long-00000000", "complete", differs={"seeds": [*range(36)]})
+    assert "    seeds 0 to 35" in entry.lines(80)
+    assert "    seeds [0, 1, 3, 4, 5, 6, 7]" in replace(entry, differs={"seeds": [0, 1, 3, 4, 5, 6, 7]}).lines(80)
+
+
 def test_lines_of_the_list_are_broken_between_words_only() -> None:
     headline = "before 0.985 vs none 0.083 final test accuracy, +0.902 [+0.887, +0.916], n = 3: before is ahead"
     entry = Listed("quickstart-a6b83a74", "runs/quickstart-a6b83a74", "complete", 9, 9, headline=headline)
