@@ -246,6 +246,7 @@ OUTPUTS = {
     "run": COMPARED,
     "dry-run": Output("bnexp run CONFIG --dry-run", "bnexp.runner.planned:PlannedTrial", "lines"),
     "report": Output("bnexp report --json", str),
+    "watch": Output("bnexp watch RUN --json", "bnexp.report.watched:Watched", "lines"),
     "show": Output("bnexp show CONFIG --json", Shown, "object"),
     "list": Output("bnexp list --json", "bnexp.report.listings:Listed"),
     "list-configs": Output("bnexp list configs --json", "bnexp.report.listings:Shipped"),

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, RunName, Runs
-from bnexp.cli.output import as_written
+from bnexp.cli.options import DEFAULT_RUNS, Json, RunName, Runs
+from bnexp.cli.output import as_written, print_json
 from bnexp.errors import InputError
 from bnexp.screen import Pace, print_line
 
@@ -32,15 +33,20 @@ QUIT = ("q", "Q", "\x1b")
 
 Every = Annotated[
     float | None,
-    typer.Option("--every", min=0.1, help="Seconds between refreshes. Default: 2 in a terminal, 30 in a pipe."),
+    typer.Option(
+        "--every", min=0.1, help="Seconds between refreshes. Default: 2 in a terminal, 30 in a pipe and as JSON."
+    ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="Print the screen once, as it is now.")]
 
 
-def watch(name: RunName, every: Every = None, once: Once = False, runs: Runs = DEFAULT_RUNS) -> None:
+def watch(
+    name: RunName, every: Every = None, once: Once = False, runs: Runs = DEFAULT_RUNS, as_json: Json = False
+) -> None:
     """Watch a run while it trains: curves so far, trials, time left, log. q quits; the training is never touched.
 
-    In a pipe it is one line a refresh. It ends when the run has ended, and in a pipe also when it was stopped.
+    In a pipe it is one line a refresh, and with --json an object. It ends when the run has ended; except on a screen it
+    also ends when the run was stopped.
     """
     from bnexp.store.finding import find_folders
 
@@ -51,11 +57,14 @@ def watch(name: RunName, every: Every = None, once: Once = False, runs: Runs = D
     try:
         if once:
             following.update()
-            print_line("\n".join(following.screen(shutil.get_terminal_size())))
-        elif sys.stdout.isatty():
+            if as_json:
+                following.print_object()
+            else:
+                print_line("\n".join(following.screen(shutil.get_terminal_size())))
+        elif sys.stdout.isatty() and not as_json:
             _in_terminal(following, every or EVERY)
         else:
-            _in_pipe(following, every or EVERY_IN_A_PIPE)
+            _in_lines(following, every or EVERY_IN_A_PIPE, following.print_object if as_json else following.print_line)
     except KeyboardInterrupt:
         pass  # the way to quit
 
@@ -91,11 +100,19 @@ class _Following:
 
         return screen(self.view, self._now, self._path, self._left, size, colour=sys.stdout.isatty())
 
-    def line(self) -> str:
-        """Return all of it in one line."""
+    def print_line(self) -> None:
+        """Print all of it in one line, after the time."""
         from bnexp.report.watching import plain_line
 
-        return plain_line(self.view, self._now, self._left)
+        print_line(f"{time.strftime('%H:%M:%S')}  {plain_line(self.view, self._now, self._left)}")
+
+    def print_object(self) -> None:
+        """Print it as JSON on one line."""
+        from bnexp.report.summary import without_nan
+        from bnexp.report.watched import watched
+
+        print_json(without_nan(asdict(watched(self.view, self._now, self._left))), indent=None)
+        sys.stdout.flush()
 
     @property
     def view(self) -> "View":
@@ -109,8 +126,8 @@ class _Following:
         return self._pace.seconds_to(PARTS) or self.view.progress.left
 
 
-def _in_pipe(following: _Following, every: float) -> None:
-    """Print a line a refresh, and one at the end.
+def _in_lines(following: _Following, every: float, print_one: Callable[[], None]) -> None:
+    """Print one line a refresh, and one at the end.
 
     Raises:
         Exit: with 1 if the run was stopped.
@@ -121,7 +138,7 @@ def _in_pipe(following: _Following, every: float) -> None:
         over = state in ("ended", "stopped")
         if over or time.monotonic() - printed >= every:
             printed = time.monotonic()
-            print_line(f"{time.strftime('%H:%M:%S')}  {following.line()}")
+            print_one()
         if over:
             raise typer.Exit(state == "stopped")
         time.sleep(min(every, LOOKS))

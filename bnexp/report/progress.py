@@ -28,6 +28,18 @@ class GroupProgress:
 
 
 @dataclass(frozen=True)
+class ArmProgress:
+    """How many trials an arm has, and how far they are."""
+
+    trials: int
+    ended: int
+    diverged: int
+    running: int
+    """Those with a record that have not ended."""
+    waiting: int
+
+
+@dataclass(frozen=True)
 class Progress:
     """A run at one moment."""
 
@@ -36,6 +48,7 @@ class Progress:
     """How many trials have ended, by outcome."""
     diverged: tuple[tuple[int, str], ...]
     """Number and arm of the diverged trials."""
+    arms: dict[str, ArmProgress]
     training: tuple[GroupProgress, ...]
     """Groups that have a record and have not ended."""
     waiting: int
@@ -49,6 +62,11 @@ class Progress:
     def ended(self) -> int:
         """How many trials have ended."""
         return sum(self.outcomes.values())
+
+    @property
+    def slowest(self) -> GroupProgress | None:
+        """The group in training that has made the smallest share of its updates."""
+        return min(self.training, key=lambda group: group.step / max(1, group.steps), default=None)
 
 
 def progress_of(run: RunRecord, study: Study) -> Progress:
@@ -68,17 +86,28 @@ def progress_of(run: RunRecord, study: Study) -> Progress:
     frame = trials.assign(step=step, epoch=epoch, steps=steps, left=np.where(ended, 0, whole - seconds))
     training = tuple(_groups(run, frame[begun & ~ended]))
     done = np.where(ended, steps, step)
-    diverged = trials[trials["outcome"] == "diverged"]
+    is_diverged = trials["outcome"].eq("diverged").to_numpy()
+    diverged = trials[is_diverged]
     left = float(frame["left"].sum(skipna=False))
     return Progress(
         planned=len(trials),
         outcomes={str(kind): int(count) for kind, count in trials["outcome"].value_counts().items()},
         diverged=tuple(zip(diverged["number"], diverged["arm"], strict=True)),
+        arms=_by_arm(trials["arm"], ended=ended, diverged=is_diverged, running=begun & ~ended, waiting=~begun & ~ended),
         training=training,
         waiting=int((~begun & ~ended).sum()),
         share=float(done.sum() / steps.sum()) if steps.sum() else 0.0,
         left=left / max(1, len(training)) if np.isfinite(left) else None,
     )
+
+
+def _by_arm(arms: pd.Series, **states: np.ndarray) -> dict[str, ArmProgress]:
+    counts = pd.DataFrame({"trials": 1, **states}).groupby(arms.to_numpy(), sort=False).sum()
+    columns = {str(name): counts[name].tolist() for name in counts}
+    return {
+        str(arm): ArmProgress(**{name: int(values[row]) for name, values in columns.items()})
+        for row, arm in enumerate(counts.index)
+    }
 
 
 def _steps_in_all(study: Study, step: np.ndarray, epoch: np.ndarray) -> np.ndarray:

@@ -7,9 +7,11 @@ from itertools import groupby
 from math import isfinite
 from pathlib import Path
 
+import numpy as np
+
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.stats import last_records
-from bnexp.analysis.study import Study, choose_metric
+from bnexp.analysis.study import Study, choose_metric, units
 from bnexp.config.text import counted, duration, escaped
 from bnexp.report.panels import make_panels, shown_column
 from bnexp.report.progress import GroupProgress, Progress, progress_of
@@ -38,8 +40,8 @@ class View:
     progress: Progress
     column: str
     """The accuracy that is drawn."""
-    latest: dict[str, float]
-    """Every arm's mean of it, over the newest records of its trials."""
+    latest: dict[str, np.ndarray]
+    """For every arm that has one, the newest of its trials' accuracies, as a mean for each seed."""
     warnings: tuple[str, ...]
 
 
@@ -53,8 +55,9 @@ def look(path: Path) -> View:
     study = study_of([run])
     column = shown_column(study, choose_metric(study.trials))
     newest = last_records(study.curves[["trial", "step", column]].dropna())
-    means = newest.merge(study.trials[["trial", "arm"]], on="trial").groupby("arm")[column].mean()
-    latest = {study.label(arm): float(means[arm]) for arm in study.arms if arm in means.index}
+    trials = study.trials[["trial", "arm"]].assign(unit=units(study, study.trials["seed"]))
+    means = newest.merge(trials, on="trial").groupby(["arm", "unit"])[column].mean()
+    latest = {str(arm): of_arm.to_numpy() for arm, of_arm in means.groupby("arm")}
     warnings = tuple(line.removeprefix(f"{path}/") for line in run.warnings)
     return View(path.name, study, progress_of(run, study), column, latest, warnings)
 
@@ -81,10 +84,10 @@ def state_line(now: Pulse, left: float | None) -> str:
 
 def plain_line(view: View, now: Pulse, left: float | None) -> str:
     """Return all that matters in one line, for a log."""
-    means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in view.latest.items())
+    latest = {view.study.label(arm): view.latest[arm].mean() for arm in view.study.arms if arm in view.latest}
+    means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in latest.items())
     measured = f"{view.column.replace('_', ' ')}: {means}" if means else ""
-    groups = [group for group in view.progress.training if now.state != "ended"]
-    slowest = min(groups, key=lambda group: group.step / max(1, group.steps), default=None)
+    slowest = view.progress.slowest if now.state != "ended" else None
     reached = f"epoch {slowest.epoch}, step {slowest.step} of {slowest.steps}" if slowest else ""
     parts = [view.name, state_line(now, left), _counts(view.progress, now), reached, measured]
     return escaped("  ".join(filter(None, parts)))

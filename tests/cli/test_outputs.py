@@ -25,7 +25,9 @@ COMMANDS = {
     "doctor": "doctor --device cpu",
     "report": "report tiny",
 }
-"""A command for each output."""
+"""A command for each output that is printed whole."""
+LINES = {"dry-run": "run exp.yaml --dry-run", "watch": "watch tiny --json"}
+"""A command for each output of which every line is an object."""
 SLOW = ("report", "doctor")
 
 
@@ -44,10 +46,15 @@ def test_what_a_command_prints_fits_its_schema(runs: Path, cli: Command, name: s
     assert faults(name, printed) == []
 
 
-def test_each_line_of_a_dry_run_fits_its_schema(experiment: Path, cli: Command) -> None:
-    printed = list(map(json.loads, cli("run", experiment, "--dry-run").out.splitlines()))
-    assert [fault for line in printed for fault in faults("dry-run", line)] == []
-    assert {*COMMANDS, "dry-run"} == set(OUTPUTS)
+@pytest.mark.parametrize("name", LINES)
+def test_each_line_fits_its_schema(runs: Path, cli: Command, name: str) -> None:
+    printed = list(map(json.loads, cli(*LINES[name].split()).out.splitlines()))
+    assert printed
+    assert [fault for line in printed for fault in faults(name, line)] == []
+
+
+def test_every_output_is_tried() -> None:
+    assert {*COMMANDS, *LINES} == set(OUTPUTS)
 
 
 def test_a_key_too_few_or_too_many_does_not_fit(runs: Path, cli: Command) -> None:

@@ -1,5 +1,6 @@
 """`bnexp watch`: once, in a pipe and in a terminal; it ends with the run, and q gives the screen back."""
 
+import json
 import os
 import re
 import select
@@ -52,6 +53,18 @@ def test_one_that_was_stopped_says_so_and_ends_with_1(run: Path, cli: Command) -
     assert shown.code == 1
     assert "  stopped, written " in shown.out
     assert shown.out.count("\n") == 1
+
+
+def test_as_json_it_is_an_object_a_line_once_or_until_the_end(run: Path, cli: Command) -> None:
+    for words in (["--once"], []):
+        shown = cli("watch", "tiny", "--json", *words)
+        assert (shown.code, shown.err, shown.out.count("\n")) == (0, "", 1)
+        seen = json.loads(shown.out)
+        assert (seen["run"], seen["state"], seen["share"], seen["left"]) == (run.name, "ended", 1.0, None)
+        assert [(arm["trials"], arm["ended"]) for arm in seen["arms"]] == [(4, 4), (4, 4)]
+    stop(run)
+    shown = cli("watch", "tiny", "--json")
+    assert (shown.code, json.loads(shown.out)["state"]) == (1, "stopped")
 
 
 def test_what_is_no_run_or_several_is_refused(run: Path, cli: Command) -> None:

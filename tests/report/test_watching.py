@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from bnexp.report.progress import Progress
+from bnexp.report.progress import ArmProgress, Progress
 from bnexp.report.watching import View, look, plain_line, screen, state_line
 from bnexp.store.following import Pulse
 from bnexp.store.reader import RunRecord
@@ -42,6 +42,7 @@ def test_the_progress_is_that_of_all_trials(run: MadeRun) -> None:
     assert progress.diverged == ((1, "before"),)
     (group,) = progress.training
     assert (group.trials, group.epoch, group.step, group.steps) == ((2,), 4, 24, 60)
+    assert progress.arms == {"none": ArmProgress(2, 1, 0, 1, 0), "before": ArmProgress(2, 1, 1, 0, 1)}
     assert progress.share == pytest.approx((60 + 60 + 24 + 0) / 240, rel=NEAR_FLOAT64)
     # A trial takes 10 / 3 seconds: trial 2 has 6 of 10 epochs to go, and trial 3, which takes as long as its arm, all.
     assert group.left == pytest.approx(6 / 3, rel=NEAR_FLOAT64)
