@@ -1,12 +1,14 @@
 """Output while bnexp works: lines, warnings, and the progress of a run in a terminal, a notebook or a log."""
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable
 from statistics import fmean
 from threading import Event as Flag
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from bnexp.config.text import counted, escaped
 
@@ -29,12 +31,28 @@ BAR = 16
 
 def print_line(text: str = "") -> None:
     """Print a line at once: somebody may be waiting for it at the end of a pipe."""
-    print(text, flush=True)
+    print(fitted(text, sys.stdout), flush=True)
 
 
 def warn(message: str) -> None:
     """Write a warning to standard error, where no script takes it for the answer."""
-    print(f"bnexp: {plain(message)}", file=sys.stderr, flush=True)
+    print(fitted(f"bnexp: {plain(message)}", sys.stderr), file=sys.stderr, flush=True)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """Return text whose lines fit the terminal that it goes to, broken between words; for a pipe or a file as it is.
+
+    A line goes on with a deeper indentation, so that several problems stay apart, and YAML stays YAML.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(line if len(line) <= width else _broken(line, width) for line in text.split("\n"))
+
+
+def _broken(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def plain(text: str) -> str:
@@ -257,7 +275,7 @@ def news(event: "Event") -> str:
     if event.failure:
         return f"failed: {event.failure.strip().splitlines()[-1]}"
     if event.stopped:
-        return "others are ahead of those that were stopped"
+        return f"tune.halve stopped {counted(len(event.stopped), 'trial')}; others were ahead"
     place = "" if event.step is None else f"step {event.step}"
     if event.progress:
         place = f"epoch {event.progress.record.epoch}, step {event.progress.record.step}"

@@ -4,6 +4,7 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from rich.text import Text
 
 from bnexp import screen
+from bnexp.config.yaml import parse, to_yaml
 from bnexp.engines.messages import Event
 from bnexp.runner.prepare import Plan, prepare
 from bnexp.runner.run import run
@@ -38,6 +40,28 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, list[Event]
     plan = prepare(config, tmp_path_factory.mktemp("runs"), "cpu")
     run(plan, events.append)
     return plan, events
+
+
+def test_lines_are_broken_between_words_in_a_terminal_and_stay_whole_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "  data: digits, 10 classes, 1294 training, 143 validation\nbnexp: exp.yaml: lr: expected a number\nshort"
+    assert screen.fitted(text, io.StringIO()) == text
+    assert screen.fitted(text, Terminal()).split("\n") == [
+        "  data: digits, 10 classes, 1294",
+        "    training, 143 validation",
+        "bnexp: exp.yaml: lr: expected a number",
+        "short",
+    ]
+    path = f"runs/{'a' * 50}/trials.csv"
+    assert screen.fitted(f"{path} is there", Terminal()) == f"{path}\n  is there"
+
+
+def test_a_long_text_in_yaml_stays_the_same_text_where_the_terminal_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    value = {"model": {"source": "words " * 20 + "end"}}
+    shown = screen.fitted(to_yaml(value, width=inf), Terminal())
+    assert max(map(len, shown.splitlines())) <= 40
+    assert parse(shown, "shown") == value
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from bnexp.cli import compare, doctor, listing, networks, run, schema, watch
 from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
 from bnexp.papers import command as papers
-from bnexp.screen import plain
+from bnexp.screen import fitted, plain
 
 app = typer.Typer(
     name="bnexp",
@@ -89,5 +89,5 @@ def _without_dashes(word: str) -> str:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    print(f"bnexp: {plain(message)}", file=sys.stderr)
+    print(fitted(f"bnexp: {plain(message)}", sys.stderr), file=sys.stderr)
     sys.exit(code)

@@ -87,9 +87,12 @@ _Dumper.yaml_implicit_resolvers = {
 _Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)  # keyword arguments of networks are one, too
 
 
-def to_yaml(value: Any) -> str:
-    """Return a value as YAML that `parse` and any other reader turn back into it."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def to_yaml(value: Any, *, width: float = 80) -> str:
+    """Return a value as YAML that `parse` and any other reader turn back into it.
+
+    Text goes on in another line behind the first word that is beyond the width.
+    """
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
     return text
 
 

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from functools import cached_property
 from html import escape
 from itertools import chain
+from math import inf
 from typing import Any
 
 from bnexp.analysis.planning import outlook
@@ -95,7 +96,7 @@ class Overview:
 
     def yaml(self) -> str:
         """The resolved configuration."""
-        return to_yaml(self.config.model_dump(mode="json"))
+        return to_yaml(self.config.model_dump(mode="json"), width=inf)
 
     def tables(self) -> list[Table]:
         """The layers of all arms side by side, for the first few shapes of the sweep."""
