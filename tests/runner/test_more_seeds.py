@@ -106,5 +106,7 @@ def test_a_width_out_of_reach_is_warned_about_after_each_look_but_the_last_which
 def test_what_has_finished_a_look_is_not_trained_anew(tmp_path: Path) -> None:
     config = adding(0.9)
     found = trained(config, tmp_path)
-    with pytest.raises(InputError, match=f"--rerun: {found.path.name} would go on .* first remove it with bnexp rm"):
+    with pytest.raises(
+        InputError, match=f"--rerun: {found.path.name} would be continued; first remove it with bnexp rm"
+    ):
         run_with_tuning([("exp.yaml", config)], tmp_path, EngineChoice("cpu"), Options(rerun=True), run)
