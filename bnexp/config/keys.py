@@ -3,20 +3,24 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from bnexp.config.base import Settings
 from bnexp.errors import bare, nearest
 
 
-def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> Iterator[str]:
-    """Yield the dotted key of every setting (and section) below a section, in the order of declaration."""
+@cache  # whatever names a setting is held against them
+def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> tuple[str, ...]:
+    """Return the dotted key of every setting (and section) below a section, in the order of declaration."""
+    found: list[str] = []
     for name in section.model_fields:
         inner = section_of(section, name)
         if inner is None or sections:
-            yield prefix + name
+            found.append(prefix + name)
         if inner is not None:
-            yield from leaf_keys(inner, f"{prefix}{name}.", sections=sections)
+            found += leaf_keys(inner, f"{prefix}{name}.", sections=sections)
+    return tuple(found)
 
 
 def leaves(section: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -50,7 +54,7 @@ def nearest_key(section: type[Settings], key: str) -> str:
     Of several candidates, the one that shares the most sections with the key is taken, then the least nested one: gamma
     of a schedule is its factor.
     """
-    known = list(leaf_keys(section, sections=True))
+    known = leaf_keys(section, sections=True)
     parts = key.split(".")
     last = parts[-1]
     meant = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last or candidate == setting_of(last)]

@@ -9,6 +9,7 @@ import ast
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from inspect import cleandoc, getsource
 from itertools import pairwise
 from typing import Any
@@ -108,8 +109,13 @@ def _describe(found: JsonSchemaValue, kinds: Sequence[type]) -> None:
                 found["properties"][name]["description"] = text
 
 
-def _documented(kind: type) -> Iterator[tuple[str, str]]:
-    """Yield the fields that a class itself defines, and the text under each."""
+@cache  # a base's fields are those of every class that is made of it
+def _documented(kind: type) -> tuple[tuple[str, str], ...]:
+    """Return the fields that a class itself defines, and the text under each."""
+    return tuple(_text_under_fields(kind))
+
+
+def _text_under_fields(kind: type) -> Iterator[tuple[str, str]]:
     aliases = {name: field.alias for name, field in getattr(kind, "model_fields", {}).items() if field.alias}
     (definition,) = ast.parse(getsource(kind)).body
     assert isinstance(definition, ast.ClassDef)
