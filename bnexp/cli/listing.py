@@ -157,5 +157,7 @@ def settings(key: Key = None, as_json: Json = False, as_markdown: Markdown = Fal
     found = find_settings(key) if key else all_sections()
     if as_json:
         print_json(to_json(found))
+    elif as_markdown:
+        print(to_markdown(found))
     else:
-        print_line(to_markdown(found) if as_markdown else to_text(found))
+        print_line(to_text(found))

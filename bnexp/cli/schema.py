@@ -7,7 +7,6 @@ import typer
 
 from bnexp.cli.output import print_json
 from bnexp.errors import InputError, nearest
-from bnexp.screen import print_line
 
 FILES = {
     "experiment": "bnexp.config.experiment:ExperimentConfig",
@@ -45,7 +44,7 @@ def schema(what: What = "experiment", as_markdown: Markdown = False) -> None:
 
     known = [*FILES, *OUTPUTS]
     if as_markdown:
-        print_line(to_markdown())
+        print(to_markdown())
     elif what in FILES:
         print_json(file_schema(resolve_name(FILES[what])))
     elif what in OUTPUTS:

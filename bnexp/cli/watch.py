@@ -60,7 +60,7 @@ def watch(
             if as_json:
                 following.print_object()
             else:
-                print_line("\n".join(following.screen(shutil.get_terminal_size())))
+                print("\n".join(following.screen(shutil.get_terminal_size())))  # as wide as the terminal, with colours
         elif sys.stdout.isatty() and not as_json:
             _in_terminal(following, every or EVERY)
         else:

@@ -6,10 +6,14 @@ import re
 import select
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from bnexp.cli.watch import watch
+from bnexp.report.watching import look, screen
+from bnexp.store.following import pulse
 from tests.cli.command import Command, tree
 
 
@@ -73,6 +77,21 @@ def test_what_is_no_run_or_several_is_refused(run: Path, cli: Command) -> None:
     refused = cli("watch", "tiny-*")
     assert (refused.code, refused.err) == (2, "bnexp: tiny-*: means 2 runs; watch one of them\n")
     assert cli("watch", "other").code == 2
+
+
+def test_once_in_a_terminal_prints_the_screen_as_it_is_drawn(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    watch(str(run), once=True, runs=run.parent)
+    view = look(run)
+    drawn = screen(view, pulse(run), run, None, (60, 24), colour=True)
+    assert "\x1b[" in "".join(drawn)
+    assert terminal.getvalue() == "\n".join(drawn) + "\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
