@@ -174,7 +174,8 @@ def _read_at_once(content: bytes) -> pd.DataFrame:
     ends = np.flatnonzero(letters == ord("\n"))
     if len(ends) != len(table) or (letters[ends - SUM - 1] != ord(" ")).any():
         raise ValueError("a line is broken")
-    sums = np.frombuffer(bytes.fromhex(letters[ends[:, None] + np.arange(-SUM, 0)].tobytes().decode()), ">u4")
+    eights = np.ndarray(max(0, len(content) - SUM + 1), f"V{SUM}", content, strides=(1,))  # from every letter on
+    sums = np.frombuffer(bytes.fromhex(eights[ends - SUM].tobytes().decode()), ">u4")
     return table.assign(sum=sums.astype("int64"))
 
 
@@ -212,7 +213,8 @@ def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: Checks
     if (np.diff(moments) == 0).any():
         return False
     totals = np.cumsum(checksums(values)[order], dtype=np.uint64)
-    first = np.searchsorted(trials[order], trials[order])  # place of the trial's first record
+    begins = np.diff(trials[order], prepend=-1) != 0
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))  # place of the trial's first record
     sums = (totals - np.where(first, totals[first - 1], 0)) & MASK
     last = np.array([until[trial] for trial in range(len(until))])
     np.maximum.at(last, trials, steps)
@@ -228,11 +230,10 @@ def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: Checks
 
 def checksums(values: np.ndarray) -> np.ndarray:
     """Return the checksum of every row of numbers, as `checksum` does for one."""
-    rows = np.ascontiguousarray(values, dtype="<f8")
-    width = rows.shape[1] * rows.itemsize
-    found = np.empty(len(rows), dtype=np.uint32)
-    for start in range(0, len(rows), CHUNK):
-        texts = rows[start : start + CHUNK].view(f"V{width}").ravel().tolist()
+    found = np.empty(len(values), dtype=np.uint32)
+    for start in range(0, len(values), CHUNK):
+        rows = np.ascontiguousarray(values[start : start + CHUNK], dtype="<f8")
+        texts = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()
         found[start : start + CHUNK] = np.fromiter(map(crc32, texts), np.uint32)
     return found
 
