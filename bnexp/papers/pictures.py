@@ -1,5 +1,7 @@
 """The picture of a paper: the published accuracies on our runs and their prediction intervals."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,10 +16,12 @@ _ROW, _AXIS = 1.3 * LINE, 0.5
 
 
 def paper_figure(result: Result) -> Figure | None:
-    """Return the picture: a line for every published accuracy of an arm. None where nothing has run."""
-    rows = [row for row in result.rows if row.baseline is None and row.ours]
-    if not rows:
+    """Return the picture: a line for each arm in each setting. None if nothing has run."""
+    lines = _lines([(_label(row, result), row) for row in result.rows if row.baseline is None and row.ours])
+    if not lines:
         return None
+    rows = [row for _, row in lines]
+    published = Line2D([], [], color="black", marker="x", ms=6, mew=1.6, lw=0, label="published")
     styles = arm_styles(list(dict.fromkeys(row.arm for row in rows)))
     figure, body = new_figure(
         title=result.paper.settings.title,
@@ -28,7 +32,7 @@ def paper_figure(result: Result) -> Figure | None:
             else "",
         ),
         handles=[
-            Line2D([], [], color="black", marker="x", ms=6, mew=1.6, lw=0, label="published"),
+            *([published] if any(row.published for row in rows) else []),
             Line2D([], [], color=GREY, marker="o", ms=3, lw=0, label="a run of ours"),
             Line2D([], [], color=GREY, lw=4, alpha=0.4, label="95 % prediction interval of those that learned"),
         ],
@@ -38,12 +42,19 @@ def paper_figure(result: Result) -> Figure | None:
     axes = body.subplots()
     style_axes(axes)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_yticks(range(len(rows)), [_label(row, result) for row in rows], fontsize=SMALL)
+    axes.set_yticks(range(len(rows)), [label for label, _ in lines], fontsize=SMALL)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("accuracy", fontsize=SMALL)
     for place, row in enumerate(rows):
         _draw(axes, row, place, styles[row.arm])
     return figure
+
+
+def _lines(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
+    """Return each line once: an arm may be compared with several others, and with a number or without."""
+    numbered = {label for label, row in rows if row.published}
+    kept = {(label, row.published): row for label, row in rows if row.published or label not in numbered}
+    return [(label, row) for (label, _), row in kept.items()]
 
 
 def _label(row: Row, result: Result) -> str:

@@ -171,6 +171,23 @@ def test_the_picture_has_the_published_numbers_on_our_runs(found: Result) -> Non
     assert paper_figure(replace(found, rows=())) is None
 
 
+def test_an_arm_that_is_compared_twice_has_one_line_and_without_numbers_no_cross_is_explained(found: Result) -> None:
+    rows = [row for row in found.rows if row.baseline is None]
+    bare = [replace(row, published=()) for row in rows]
+
+    def lines_and_legend(*shown: Row) -> tuple[int, list[str]]:
+        figure = paper_figure(replace(found, rows=shown))
+        assert figure
+        legends = [legend for part in (figure, *figure.subfigs) for legend in part.legends]
+        axes = [axes for part in figure.subfigs for axes in part.axes]
+        return len(axes[0].get_yticks()), [text.get_text() for legend in legends for text in legend.get_texts()]
+
+    lines, legend = lines_and_legend(*bare, *rows, *bare)
+    assert (lines, legend[0]) == (len(rows), "published")
+    lines, legend = lines_and_legend(*bare, *bare)
+    assert (lines, legend[0]) == (len(rows), "a run of ours")
+
+
 def test_a_paper_that_has_not_run_shows_what_was_published(paper: Paper, tmp_path: Path) -> None:
     (missing,) = results([paper], "full", tmp_path)
     table = paper_table(missing)
