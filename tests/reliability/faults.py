@@ -163,10 +163,15 @@ class Stopped(BaseException):
 
 
 def stopping(after: int, then: Callable[[], None] | None = None) -> Callable[[Event], None]:
-    """A watch that does something at the given event, counted from 1: by default it ends the run there."""
+    """A watch that does something at the given event, counted from 1: by default it ends the run there.
+
+    What only says how far trials are doesn't count.
+    """
     seen: list[Event] = []
 
     def watch(event: Event) -> None:
+        if event.step is not None:
+            return
         seen.append(event)
         if len(seen) == after:
             if then is None:

@@ -76,11 +76,12 @@ def recorded_step(event: Event) -> list[int]:
 def interrupted(
     config: ExperimentConfig, runs: Path, moment: int, how: type[BaseException] = Killed, **options: bool
 ) -> None:
-    """Run until the given event, counted from 1, and stop there."""
+    """Run until the given event, counted from 1, and stop there; what only says how far trials are doesn't count."""
     events: list[Event] = []
 
     def watch(event: Event) -> None:
-        events.append(event)
+        if event.step is None:
+            events.append(event)
         if len(events) == moment:
             raise how
 
