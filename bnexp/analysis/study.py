@@ -11,6 +11,7 @@ import pandas as pd
 
 from bnexp.analysis.stats import Bounds
 from bnexp.config.experiment import ExperimentConfig, cell_settings
+from bnexp.config.keys import is_key
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import known_shape
 from bnexp.errors import InputError, nearest
@@ -99,7 +100,8 @@ def full_key(written: str, known: Sequence[str]) -> str:
         raise InputError(f"{written}: could be {' or '.join(ending)}; write one of them in full")
     if not known:
         raise InputError(f"{written}: no such column; the trials differ in arm and seed only, nothing is swept")
-    raise InputError(f"{written}: no such column{nearest(written, list(known))}; there are {', '.join(known)}")
+    wrong = "not swept" if is_key(ExperimentConfig, written) else f"no such column{nearest(written, list(known))}"
+    raise InputError(f"{written}: {wrong}; there are {', '.join(known)}")
 
 
 def is_number(value: Any) -> bool:

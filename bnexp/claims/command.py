@@ -73,7 +73,7 @@ Docs = Annotated[
 Formats = Annotated[Format, typer.Option("--format", help="How to write the table.")]
 
 
-@app.command("run")
+@app.command("run", short_help="Run claims that have not run yet, and show the verdicts.")
 def run_claims(
     ids: Ids = None,
     tier: Tiers = Tier.small,

@@ -9,6 +9,7 @@ import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunNames, Runs
 from bnexp.cli.output import print_comparisons, print_json
+from bnexp.config.text import listed
 from bnexp.errors import InputError, check_installed
 from bnexp.screen import plain, print_line, warn
 
@@ -50,7 +51,14 @@ Baseline = Annotated[str | None, typer.Option(help="Arm that the others are comp
 Threshold = Annotated[
     float, typer.Option(help="Accuracy to reach; the tables say how many epochs and seconds it took.")
 ]
-Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all but time and tuning.")]
+Views = Annotated[
+    View,
+    typer.Option(
+        "--view",
+        metavar="VIEW",
+        help=f"Tables to show: {listed(View, 'or')}; main: all but time and tuning.",
+    ),
+]
 Filter = Annotated[str | None, typer.Option("--filter", help='Trials to compare, e.g. "train.lr>0.1 and arm!=after".')]
 By = Annotated[
     list[str] | None,

@@ -3,6 +3,8 @@
 import logging
 import re
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, NoReturn, cast
 
 import typer
@@ -33,21 +35,25 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-app.command("run")(run.run)
-app.command("compare")(compare.compare)
-app.command("report")(compare.report)
-app.command("watch")(watch.watch)
-app.command("probe")(networks.probe)
-app.command("fold")(networks.fold)
-app.command("export")(networks.export)
+app.command("run", short_help="Train the trials of experiments, or continue them.")(run.run)
+app.command("compare", short_help="Compare the arms of runs, with intervals over seeds.")(compare.compare)
+app.command("report", short_help="Draw pictures and write a page that works offline.")(compare.report)
+app.command("watch", short_help="Watch a run while it trains.")(watch.watch)
+app.command("probe", short_help="Measure inside the networks that a run ended with.")(networks.probe)
+app.command("fold", short_help="Fold batch norm into the weights beside it.")(networks.fold)
+app.command("export", short_help="Write a network as a model.py that needs no bnexp.")(networks.export)
 app.add_typer(claims.app)
 app.add_typer(papers.app)
-app.command("show")(listing.show)
-app.command("list")(listing.list_runs)
+app.command("show", short_help="Show settings, layers, memory and time; train nothing.")(listing.show)
+app.command("list", short_help="List your runs, or the experiments of bnexp.")(listing.list_runs)
 app.command("rm")(listing.remove)
 app.command("settings")(listing.settings)
-app.command("schema")(schema.schema)
-app.command("doctor")(doctor.doctor)
+app.command("schema", short_help="Print the JSON schema of files, or of an output.")(schema.schema)
+app.command("doctor", short_help="Show what this machine has, and check its devices.")(doctor.doctor)
+
+
+CLOSE = 0.75
+"""Likeness of a misspelt word to the one that was meant."""
 
 
 def main() -> None:
@@ -72,20 +78,24 @@ def _end_usage(error: TyperException) -> NoReturn:
     usage = cast(typer.BadParameter, error)
     option = re.fullmatch(r"No such option: --([\w.]+)", error.message)
     if option and usage.ctx and usage.ctx.info_name in ("run", "show"):
-        error.message += _without_dashes(option[1])
+        options = [name.removeprefix("--") for param in usage.ctx.command.params for name in param.opts]
+        if meant := _setting_meant(option[1], options):
+            error.message += f"; a setting is written without dashes: {meant}=VALUE"
+            usage.possibilities = ()  # type: ignore[attr-defined]
     # Without the file, typer writes UTF-8 even where the encoding is ASCII.
     usage.show(sys.stderr)
     sys.exit(error.exit_code)
 
 
-def _without_dashes(word: str) -> str:
-    """Return how to write a setting that was written as an option; nothing if there is no such setting."""
+def _setting_meant(word: str, options: Sequence[str]) -> str:
+    """Return the setting that was written as an option; nothing if the word is closer to an option, or to neither."""
     from bnexp.config.experiment import ExperimentConfig
     from bnexp.config.keys import leaf_keys
 
     keys = sorted(leaf_keys(ExperimentConfig), key=lambda key: key.count("."))
-    meant = next((key for key in keys if key == word or key.endswith(f".{word}")), None)
-    return f"; a setting is written without dashes: {meant}=VALUE" if meant else ""
+    named = {key.rpartition(".")[2]: key for key in reversed(keys)} | {key: key for key in keys}
+    close = [word] if word in named else get_close_matches(word, [*options, *named], n=1, cutoff=CLOSE)
+    return named.get(close[0], "") if close else ""
 
 
 def _end(message: str, code: int) -> NoReturn:

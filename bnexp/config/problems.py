@@ -129,7 +129,7 @@ WORDS = (
     ("a valid ", "a "),
     ("a tuple", "a list"),
     ("Field required", "missing"),
-    ("a integer", "an integer"),
+    ("a integer", "a whole number"),
     (", unable to parse string as a number", ""),
     (", unable to parse string as an integer", ""),
     ("expected greater", "expected a number greater"),

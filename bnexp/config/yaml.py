@@ -139,6 +139,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raw = parse(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
+        if isinstance(error, IsADirectoryError):
+            reason = "is a folder; expected a YAML file"
         raise InputError(f"{path}: {reason}") from None
     except UnicodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None

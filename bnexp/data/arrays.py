@@ -126,9 +126,9 @@ def from_arrays(arrays: Arrays, settings: DataSettings, features: Sequence[str] 
     alone = set(arrays) == {"x", "y"}
     names = [""] if alone else [f"_{split}" for split in SPLITS if split != "val" or {"x_val", "y_val"} & set(arrays)]
     if lacking := [f"{which}{name}" for name in names for which in "xy" if f"{which}{name}" not in arrays]:
-        found = f"there are {listed(arrays)}" if arrays else "there is none of them"
+        found = f"found {listed(arrays)}" if arrays else "found none of them"
         raise ValueError(
-            f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing; expected {EXPECTED}, and {found}"
+            f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing; expected {EXPECTED}; {found}"
         )
     remarks, warnings = list[str](), list[str]()
     if unread := sorted({*arrays} - {f"{which}{name}" for name in names for which in "xy"}):

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from itertools import islice
@@ -41,6 +42,8 @@ def read(settings: DataSettings) -> RawImages:
         end = f"_{path.stem}" if len(files) > 1 else ""
         try:
             names, arrays[f"x{end}"], arrays[f"y{end}"] = _table(path, settings.label, features)
+        except pd.errors.ParserError as flaw:
+            raise InputError(escaped(f"data.root: {path}: {_misread(flaw)}")) from None
         except (OSError, ValueError) as flaws:
             said = [escaped(f"data.root: {path}: {flaw}") for flaw in str(flaws).strip().splitlines()]
             raise InputError("\n".join(said)) from None
@@ -90,6 +93,15 @@ def _table(
     values = table[[*(features or own)]].to_numpy(np.float64)
     whole = labels.str.fullmatch(r"[+-]?\d{1,18}").all()
     return features or own, values, labels.to_numpy(np.int64 if whole else str)
+
+
+def _misread(flaw: pd.errors.ParserError) -> str:
+    """Say which line has too many columns; another fault in the words of pandas."""
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(flaw))
+    if not found:
+        return str(flaw).strip()
+    names, line, columns = found.groups()
+    return f"line {line} has {columns} columns, but the first line names {names}; put text that holds commas in quotes"
 
 
 def _header(path: Path) -> tuple[str, list[str]]:

@@ -26,7 +26,7 @@ Docs = Annotated[
 ]
 
 
-@app.command("run")
+@app.command("run", short_help="Repeat what has not run yet, beside what was published.")
 def run_papers(
     words: Words = None,
     tier: Tiers = Tier.small,

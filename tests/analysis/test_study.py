@@ -60,6 +60,7 @@ def test_a_key_may_be_written_by_its_end(written: str, key: str) -> None:
         ("scale", KNOWN, "scale: could be model.init.scale or data.scale; write one of them in full"),
         ("arn", KNOWN, f"arn: no such column (nearest: arm); there are {', '.join(KNOWN)}"),
         ("xyz", KNOWN, f"xyz: no such column; there are {', '.join(KNOWN)}"),
+        ("train.momentum", KNOWN, f"train.momentum: not swept; there are {', '.join(KNOWN)}"),
         ("r", ["train.lr"], "r: no such column; there are train.lr"),  # parts, not letters
         ("lr", [], "lr: no such column; the trials differ in arm and seed only, nothing is swept"),
     ],

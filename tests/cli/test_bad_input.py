@@ -128,7 +128,7 @@ def test_all_problems_at_once(refused: Refused, written: Written) -> None:
         (["exp.yaml", "train.lrr=1"], "command line: train.lrr=1: unknown key (nearest: train.lr)"),
         (["exp.yaml", "train.lr=-1"], "command line: train.lr: -1: expected a number greater than or equal to 0"),
         (["train.lr=1"], "no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs"),
-        (["."], ".: is a directory"),
+        (["."], ".: is a folder; expected a YAML file"),
         (["exp.yaml", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda, cuda:i or mps"),
     ],
 )

@@ -164,7 +164,7 @@ def test_errors_that_quote_a_question(trained: Path, told: Told, encoding: str) 
         ("ночь", "No such command '????'."),
         ("run", "Missing argument 'CONFIG... [KEY=VALUE]...'."),
         ("run exp.yaml --quiet=1", "Option '--quiet' does not take a value."),
-        ("export tiny β", "Invalid value for 'TRIAL': expected an integer"),
+        ("export tiny β", "Invalid value for 'TRIAL': expected a whole number"),
         ("run exp.yaml --workers 0", "Invalid value for '--workers': expected a number greater than or equal to 1"),
         (
             "compare --format xml",

@@ -114,7 +114,9 @@ def test_a_setting_cut_into_words_is_shown_as_one(here: Path, typed: str, cut: s
     ("command", "hint"),
     [
         ("run quickstart --seeds 6", "; a setting is written without dashes: seeds=VALUE\n"),
-        ("show quickstart --lr=1", "; a setting is written without dashes: train.lr=VALUE "),
+        ("show quickstart --lr=1", "; a setting is written without dashes: train.lr=VALUE\n"),
+        ("run quickstart --sedes=3", "; a setting is written without dashes: seeds=VALUE\n"),
+        ("run quickstart --worker 2", "No such option: --worker (Possible options: --rerun, --workers)\n"),
         ("run quickstart --nope", "--nope\n"),
         ("compare --seeds 6", "--seeds\n"),
     ],
@@ -131,6 +133,16 @@ def test_every_command_has_help(cli: Command, command: list[str]) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert "Usage: " in shown.out
     assert all(option in shown.out for option in ("--runs", "--json", "--quiet") if command)
+
+
+@pytest.mark.parametrize("command", [[], ["compare"], ["claims"], ["papers"]])
+def test_help_fits_80_columns_and_summaries_are_whole(
+    cli: Command, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, *lines = cli(*command, "--help").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...")]
 
 
 def test_settings_are_printed_for_people_and_for_scripts(cli: Command) -> None:

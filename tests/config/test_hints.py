@@ -238,7 +238,7 @@ def test_seeds_may_be_a_range_as_in_a_grid() -> None:
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        ({"range": [0, 1, 0.5]}, "seeds.1: 0.5: expected an integer, got a number with a fractional part"),
+        ({"range": [0, 1, 0.5]}, "seeds.1: 0.5: expected a whole number, got a number with a fractional part"),
         ("3-6", 'seeds: "3-6": expected a number of seeds, a list of them, or {range: [first, last, step]}'),
     ],
 )

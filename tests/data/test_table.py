@@ -92,7 +92,7 @@ def test_files_for_training_and_testing_need_the_same_columns_in_any_order(folde
         ("3,4,y", "red,,y", "\ndata.root: FILE: the column b has 1 value missing or infinite, the first in row 2"),
         ("3,4,y", "3,inf,y", "FILE: the column b has 1 value missing or infinite, the first in row 2 below the names"),
         ("3,4,y", "3,4,", "FILE: 1 row without a label in the column kind; leave them out"),
-        ("3,4,y", "3,4,y,z", "FILE: Error tokenizing data. C error: Expected 3 fields in line 3, saw 4"),
+        ("3,4,y", "3,4,y,z", "FILE: line 3 has 4 columns, but the first line names 3; put text that holds commas in"),
         ("a,b", "a,a", "FILE: names two columns a; the first line has to name each column"),
         ("kind", "sort", "data.label: kind: expected the column of FILE that holds the classes, one of a, b, sort"),
         (TABLE, "a\n1\n", "FILE: has one column, expected features and a label with commas, semicolons or tabs"),

@@ -106,7 +106,7 @@ def _callable(source: NetworkSource) -> Any:
             raise InputError(f"model.source: {source.place} has no {name}{nearest(name, own or made)}{there}")
         found = getattr(found, name)
     if not callable(found):
-        raise InputError(f"model.source: {source} is a {type(found).__name__}; expected a class or a function")
+        raise InputError(f"model.source: {source} is of type {type(found).__name__}; expected a class or a function")
     return found
 
 

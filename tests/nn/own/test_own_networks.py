@@ -299,7 +299,7 @@ REFUSED = {
     "no such file": ({"source": "nowhere.py:Net"}, "nowhere.py: no such file in"),
     "no such module": ({"source": "no_such_package.models:net"}, "no such module is installed"),
     "no such name": ({"source": f"{HERE.name}:Smal"}, "has no Smal (nearest: Small)"),
-    "not callable": ({"source": f"{HERE.name}:number"}, "is a int; expected a class or a function"),
+    "not callable": ({"source": f"{HERE.name}:number"}, "is of type int; expected a class or a function"),
     "no network": ({"source": f"{HERE.name}:words"}, "returns str; expected a torch.nn.Module"),
     "fails when made": (
         {"source": f"{HERE.name}:Broken", "arguments": {"width": 0}},
