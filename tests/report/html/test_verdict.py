@@ -107,9 +107,10 @@ def test_another_arm_that_loses_is_named() -> None:
 
 
 def test_a_tuned_comparison_says_what_its_interval_leaves_out() -> None:
-    found = verdict_of(study(tuning=("each arm chose its train.lr with 2 tuning seeds",)))
+    made = study()
+    found = verdict(replace(compared(made), tuned=True), made.settings)
     assert any("The interval leaves out the noise of that choice" in sentence for sentence in found.sentences)
-    assert not any("tune" in sentence for sentence in verdict_of(study()).sentences)
+    assert not any("tune" in sentence for sentence in verdict_of(made).sentences)
 
 
 def test_arms_go_by_their_labels() -> None:
