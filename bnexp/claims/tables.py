@@ -10,19 +10,29 @@ from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
 MOST_NAMED = 8
-"""Up to this many claims that have not run are named; of more the number is given."""
+"""Up to this many claims or papers that have not run are named; of more the number is given."""
 
 
 def not_run(found: Sequence[Evidence]) -> list[str]:
     """Return the line that names the command for what has not run, if something has not."""
-    missing = [each for each in found if each.missing or each.unreadable]
+    missing = [each.claim.command_line_name for each in found if each.missing or each.unreadable]
+    return command_for("claims", missing, len(found))
+
+
+def command_for(kind: str, missing: Sequence[str], total: int) -> list[str]:
+    """Return the line that names the command for claims or papers that have not run, if some have not.
+
+    Args:
+        kind: claims or papers.
+        missing: what the command line calls those that have not run.
+        total: how many there are.
+    """
     if not missing:
         return []
-    every = len(missing) == len(found) and len(found) > 1
-    names = [each.claim.command_line_name for each in missing]
+    every = len(missing) == total and total > 1
     if not every and len(missing) > MOST_NAMED:
-        return [f"not run: {len(missing)} of {len(found)} claims, such as {names[0]}; bnexp claims run runs them all"]
-    return [f"not run: {' '.join(['bnexp claims run', *([] if every else names)])}"]
+        return [f"not run: {len(missing)} of {total} {kind}, such as {missing[0]}; bnexp {kind} run runs them all"]
+    return [f"not run: {' '.join([f'bnexp {kind} run', *([] if every else missing)])}"]
 
 
 def claims_table(found: Sequence[Evidence], title: str = "", *, wide: bool = False, everything: bool = False) -> Table:

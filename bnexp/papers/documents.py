@@ -9,6 +9,7 @@ from typing import Any
 from bnexp.analysis.study import metric_text
 from bnexp.claims.documents import cost_text, environments_text, setting_text, try_it
 from bnexp.claims.pages import Item, Page
+from bnexp.claims.tables import command_for
 from bnexp.papers.agreement import Agreement
 from bnexp.papers.pictures import paper_figure
 from bnexp.papers.results import Order, Result, Row
@@ -45,7 +46,10 @@ def row_columns(result: Result) -> tuple[Column[Row], ...]:
     swept = [Column(name, partial(_setting, key), kind="text", shared=True) for key, name in short_keys(keys).items()]
     arm = Column("arm", partial(arm_cell, result), kind="text")
     setting = Column("same setting?", partial(setting_cell, result), kind="text")
-    return (*swept, *MEASURED, arm, *NUMBERS, setting, Column("agrees?", agreement_text, kind="text"))
+    published, *others = NUMBERS
+    if any(row.unverified for row in result.rows):
+        published = replace(published, legend="†: from memory; shown, but not compared")
+    return (*swept, *MEASURED, arm, published, *others, setting, AGREES)
 
 
 def _setting(key: str, row: Row) -> str:
@@ -120,6 +124,13 @@ NUMBERS: tuple[Column[Row], ...] = (
     ),
 )
 """Published and ours."""
+AGREES: Column[Row] = Column(
+    "agrees?",
+    agreement_text,
+    kind="text",
+    legend="agrees?: an accuracy does if it is in our interval, a difference if our interval is on the published side "
+    "of 0; above 0: only which arm is ahead was published",
+)
 
 
 def paper_table(result: Result) -> Table:
@@ -211,7 +222,7 @@ def papers_page(found: Sequence[Result], tier: str, command: str) -> Page:
         items=[_page_item(each, tier) for each in found],
         intro=INTRO,
         made_by=command,
-        missing=[f"not run: bnexp papers run {each.paper.command_line_name}" for each in found if each.study is None],
+        missing=command_for("papers", [each.paper.command_line_name for each in found if not each.study], len(found)),
         notes=(
             "† from memory; shown, but not compared.",
             environments_text(each.study for each in found if each.study),
@@ -228,14 +239,14 @@ def _page_item(result: Result, tier: str) -> Item:
     return Item(
         id=result.paper.id,
         said=settings.title,
-        word="not run" if result.study is None else f"{agreeing} of {len(compared)} agree",
+        word="not run" if not result.study else f"{agreeing} of {len(compared)} agree" if compared else "not compared",
         colour=colour,
         found=f"Published: {_flat(settings.found)}" + (f" Ours: {ours}." if ours else ""),
         command=try_it(result.paper, tier),
         discuss=settings.discuss,
         figure=paper_figure(result),
         alt="Published accuracies beside our runs and their prediction intervals; the table below has the numbers.",
-        paragraphs=[_flat(settings.remarks)] if settings.remarks else [],
+        paragraphs=[_flat(settings.remarks).replace("`", "")] if settings.remarks and result.study else [],
         surprises=[f"Our run can't be read: {result.unreadable}."] if result.unreadable else [],
         tables=[replace(paper_table(result), title="")],
         facts={name: text for name, text in _facts(result).items() if name != "Repeat it"},

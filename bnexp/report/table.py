@@ -268,11 +268,18 @@ def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     shown = table
     if len(table.shared.columns) > 1 or _total(_least_widths(table.shared)) > width / 3:
         shown = table.only([column for column in table.columns if not column.shared])
-        values = [", ".join(map(" ".join, zip(table.shared.headers, row, strict=True))) for row in table.shared.rows]
+        values = [_shared_text(table.shared.headers, row) for row in table.shared.rows]
         heads = ["" if value == before else value for before, value in pairwise(["", *values])]
     while _total(_least_widths(shown)) > width and (last := max(shown.columns, key=lambda column: column.drop)).drop:
         shown = shown.only([column for column in shown.columns if column is not last])
     return shown, heads
+
+
+def _shared_text(headers: Sequence[str], row: Sequence[str]) -> str:
+    """Write the values that several rows share in one line: "depth 5, lr 0.1", "measure: test accuracy"."""
+    known = [(header, value) for header, value in zip(headers, row, strict=True) if value != MISSING]
+    written = [f"{header}: {value}" if " " in value else f"{header} {value}" for header, value in known]
+    return ", ".join(written) or f"no {' or '.join(headers)}"
 
 
 def _continued(table: Table, width: int) -> Iterator[Table]:

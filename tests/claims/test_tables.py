@@ -90,7 +90,7 @@ def test_the_usual_table_fits_a_terminal_of_80_columns() -> None:
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80
     assert not any("narrow" in line for line in lines)
-    assert lines[2].startswith("measure test accuracy")  # above the rows that share it
+    assert lines[2].startswith("measure: test accuracy")  # above the rows that share it
 
 
 def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None:

@@ -194,3 +194,23 @@ def test_a_paper_that_has_not_run_shows_what_was_published(paper: Paper, tmp_pat
     assert table.notes == (f"not run: bnexp papers run {paper.source}",)
     assert table.headers[-1] == "published"
     assert results_json([missing])[0]["ours"] == []
+
+
+def test_the_table_explains_its_signs(found: Result) -> None:
+    verified = paper_table(replace(found, rows=tuple(replace(row, unverified=False) for row in found.rows)))
+    assert any(line.startswith("agrees?: an accuracy does if it is in our interval") for line in verified.lines)
+    assert not any(line.startswith("†") for line in verified.lines)
+    from_memory = replace(found, rows=tuple(replace(row, unverified=True, agreements=()) for row in found.rows))
+    lines = paper_table(from_memory).lines
+    assert "†: from memory; shown, but not compared" in lines
+    assert not any(line.startswith("agrees?") for line in lines)
+
+
+def test_the_page_says_what_is_not_compared_and_names_what_has_not_run_once(found: Result) -> None:
+    bare = replace(found, rows=tuple(replace(row, agreements=()) for row in found.rows), orders=())
+    missing = replace(found, study=None, rows=())
+    page = papers_page([bare, missing, missing], "small", "bnexp")
+    assert [item.word for item in page.items] == ["not compared", "not run", "not run"]
+    name = found.paper.command_line_name
+    assert page.missing == [f"not run: bnexp papers run {name} {name}"]
+    assert [len(item.paragraphs) for item in page.items[1:]] == [0, 0]  # remarks are about numbers that are not there

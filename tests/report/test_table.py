@@ -169,6 +169,16 @@ def test_what_does_not_fit_moves_up_or_goes_by_importance_and_is_named() -> None
     assert "activation  lr " in wide
 
 
+def test_a_shared_text_follows_a_colon_and_a_missing_value_is_told_in_words() -> None:
+    shared = (
+        Column("measure", lambda row: row, shared=True),
+        Column("claim", lambda row: "dropout_conflict"),
+        Column("verdict", lambda row: "SUPPORTED by far"),
+    )
+    lines = printed(Table(shared, ("test accuracy of a network with many layers", "-")), 40).splitlines()
+    assert [lines[2], lines[5]] == ["measure: test accuracy of a network with", "no measure"]
+
+
 def test_what_does_not_fit_at_all_is_continued_beside_the_first_column() -> None:
     layers = plain_table(("layer", *"abcde"), (("conv", *(f"a_long_word_{arm}" for arm in "abcde")),))
     lines = printed(layers, 40).splitlines()
