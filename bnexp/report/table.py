@@ -261,18 +261,30 @@ class _Fitted:
 
 
 def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
-    """Return the columns that fit into a width, and for each row the line above it with the shared values."""
+    """Return the columns that fit into a width, and for each row the line above it that tells the shared values."""
     heads = [""] * len(table.records)
-    if _total(_one_line_widths(table)) <= width or _total(_least_widths(table)) <= width:
+    if _total(_one_line_widths(table)) <= width or _fits(table, width):
         return table, heads
-    shown = table
-    if len(table.shared.columns) > 1 or _total(_least_widths(table.shared)) > width / 3:
-        shown = table.only([column for column in table.columns if not column.shared])
+    own = table.only([column for column in table.columns if not column.shared])
+    many = len(table.shared.columns) > 1 or _total(_least_widths(table.shared)) > width / 3
+    shown = _cut(own if many else table, width)
+    if not many and own.columns != table.columns and not _fits(shown, width):
+        shown, many = _cut(own, width), True
+    if many:
         values = [_shared_text(table.shared.headers, row) for row in table.shared.rows]
         heads = ["" if value == before else value for before, value in pairwise(["", *values])]
-    while _total(_least_widths(shown)) > width and (last := max(shown.columns, key=lambda column: column.drop)).drop:
-        shown = shown.only([column for column in shown.columns if column is not last])
     return shown, heads
+
+
+def _cut(table: Table, width: int) -> Table:
+    """Leave out columns that can be, until the others fit or only those that always stay are left."""
+    while not _fits(table, width) and (last := max(table.columns, key=lambda column: column.drop)).drop:
+        table = table.only([column for column in table.columns if column is not last])
+    return table
+
+
+def _fits(table: Table, width: int) -> bool:
+    return _total(_least_widths(table)) <= width
 
 
 def _shared_text(headers: Sequence[str], row: Sequence[str]) -> str:
@@ -284,7 +296,7 @@ def _shared_text(headers: Sequence[str], row: Sequence[str]) -> str:
 
 def _continued(table: Table, width: int) -> Iterator[Table]:
     """Yield the table, or parts of one whose words don't fit side by side; each begins with the first column."""
-    widths, fits, part = _one_line_widths(table), _total(_least_widths(table)) <= width, [0]
+    widths, fits, part = _one_line_widths(table), _fits(table, width), [0]
     for place in range(1, len(widths)):
         if not fits and len(part) > 1 and _total([widths[each] for each in (*part, place)]) > width:
             yield table.only([table.columns[each] for each in part])

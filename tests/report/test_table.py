@@ -179,6 +179,18 @@ def test_a_shared_text_follows_a_colon_and_a_missing_value_is_told_in_words() ->
     assert [lines[2], lines[5]] == ["measure: test accuracy of a network with", "no measure"]
 
 
+def test_a_shared_value_moves_up_where_the_table_would_have_to_be_continued_otherwise() -> None:
+    columns = (
+        Column("accuracy", lambda row: "test", shared=True),
+        Column("arm", lambda row: Cell(row, "- large batches")),
+        *(Column(name, lambda row: "a_long_word_x") for name in "abcd"),
+    )
+    lines = printed(Table(columns, ("large batches", "small batches")), 76).splitlines()
+    assert lines[0].split() == ["arm", "a", "b", "c", "d"]
+    assert lines[2] == "accuracy test"
+    assert sum("arm" in line for line in lines) == 1
+
+
 def test_what_does_not_fit_at_all_is_continued_beside_the_first_column() -> None:
     layers = plain_table(("layer", *"abcde"), (("conv", *(f"a_long_word_{arm}" for arm in "abcde")),))
     lines = printed(layers, 40).splitlines()
