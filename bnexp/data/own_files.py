@@ -48,7 +48,7 @@ def own_files(settings: DataSettings) -> list[Path]:
         )
     if not os.path.isfile(path):
         what = "is not a file" if os.path.exists(path) else "is not there"
-        raise InputError(escaped(f"data.root: {path} {what}; name the file that {name} is to read"))
+        raise InputError(escaped(f"data.root: {path.absolute()} {what}; name the file that {name} is to read"))
     return [path]
 
 

@@ -277,8 +277,8 @@ def test_a_shape_that_is_not_the_content_s_and_damage_are_refused(file: Path) ->
             None,
             "data.root: null, but arrays reads your own files; set data.root to the file, or give data= to bnexp.run",
         ),
-        ("nowhere.npz", "data.root: nowhere.npz is not there; name the file that arrays is to read"),
-        (".", "data.root: . is not a file; name the file that arrays is to read"),
+        ("nowhere.npz", f"data.root: {Path.cwd()}/nowhere.npz is not there; name the file that arrays is to read"),
+        (".", f"data.root: {Path.cwd()} is not a file; name the file that arrays is to read"),
     ],
 )
 def test_a_file_that_is_none(root: str | None, message: str) -> None:
