@@ -81,8 +81,8 @@ def t_quantile(freedom: int) -> float:
     found, step = NORMAL_QUANTILE, inf
     while step > ROUNDING * found:
         angle = atan(found / sqrt(freedom))
-        terms = np.cumprod([cos(angle) if odd else 1.0, *(cos(angle) ** 2 * ratios)])
-        within = sin(angle) * float(terms.sum()) if freedom > 1 else 0.0
+        terms = 1 + float(np.cumprod(cos(angle) ** 2 * ratios).sum())  # over the first of them
+        within = sin(angle) * (cos(angle) if odd else 1.0) * terms if freedom > 1 else 0.0
         within = 2 / pi * (angle + within) if odd else within
         step = (0.95 - within) / (2 * exp(log_peak + (freedom + 1) * log(cos(angle))))
         found += step
