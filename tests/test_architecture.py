@@ -1,7 +1,7 @@
 """The layers of the design, held against the code's own imports: a wrong import fails here."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -114,20 +114,26 @@ def crossings(root: Path = PACKAGE) -> set[tuple[str, str]]:
     }
 
 
-def imports_at_once(root: Path = PACKAGE) -> dict[str, set[str]]:
-    """By module, those that it names in the statements that run when it is imported."""
-    known = modules(root)
-    return {name: set(imported(statements(path.read_text(), at_once=True), known)) for name, path in known.items()}
+class Imports(dict[str, set[str]]):
+    """By module, those that it names in the statements that run when it is imported; read when they are asked for."""
+
+    def __init__(self, root: Path = PACKAGE):
+        self.known = modules(root)
+
+    def __missing__(self, module: str) -> set[str]:
+        text = self.known[module].read_text() if module in self.known else ""
+        self[module] = set(imported(statements(text, at_once=True), self.known))
+        return self[module]
 
 
-def loaded_with(module: str, imports: Mapping[str, set[str]]) -> set[str]:
+def loaded_with(module: str, imports: Imports) -> set[str]:
     """All modules, ours and others', that importing a module imports at once, packages above them included."""
     seen, waiting = set[str](), [module]
     while waiting:
         name = waiting.pop()
         if name and name not in seen:
             seen.add(name)
-            waiting += [name.rpartition(".")[0], *imports.get(name, ())]
+            waiting += [name.rpartition(".")[0], *imports[name]]
     return seen
 
 
@@ -143,7 +149,7 @@ def torch_users(root: Path = PACKAGE) -> list[str]:
     """Modules that have to do without torch but import it, or something that does."""
     free = [name for name in modules(root) if part(name) in WITHOUT_TORCH and not name.startswith(WITH_TORCH)]
     free.append("bnexp.cli.main")
-    imports = imports_at_once(root)
+    imports = Imports(root)
     return [name for name in free if "torch" in loaded_with(name, imports)]
 
 
@@ -156,8 +162,8 @@ def test_packages_import_only_from_the_layers_below() -> None:
 
 
 def test_modules_have_no_cycle() -> None:
-    imports = imports_at_once()
-    left = {name: others & imports.keys() - {name} for name, others in imports.items()}
+    imports = Imports()
+    left = {name: imports[name] & imports.known.keys() - {name} for name in imports.known}
     while ready := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in ready}
     assert left == {}
@@ -173,7 +179,7 @@ def test_pyplot_with_its_state_for_a_whole_process_stays_out() -> None:
 
 
 def test_torch_is_found_where_it_is_imported() -> None:
-    assert {"torch", "numpy"} <= loaded_with("bnexp.runner.run", imports_at_once())
+    assert {"torch", "numpy"} <= loaded_with("bnexp.runner.run", Imports())
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:

@@ -9,7 +9,7 @@ from bnexp.data.machine import available_cores
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
 from bnexp.errors import InputError
-from tests.test_architecture import imports_at_once, loaded_with
+from tests.test_architecture import Imports, loaded_with
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--address": {"address": "10.0.0.1:6379"},
@@ -95,4 +95,4 @@ def test_what_is_no_value_of_an_option_is_refused_though_nothing_may_be_trained(
 
 
 def test_choosing_needs_neither_torch_nor_ray() -> None:
-    assert not {"torch", "ray"} & loaded_with("bnexp.engines.engine", imports_at_once())
+    assert not {"torch", "ray"} & loaded_with("bnexp.engines.engine", Imports())

@@ -25,7 +25,7 @@ from bnexp.engines.messages import (
 from bnexp.records import EpochRecord, Heartbeat, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
 from tests.helpers import experiment, finished, made_up_data, no_batches, only_group, rates_group
-from tests.test_architecture import imports_at_once, loaded_with
+from tests.test_architecture import Imports, loaded_with
 
 
 def said(training: Callable[[Job], Any], trials: int = 2, **options: float) -> list[Message]:
@@ -234,4 +234,4 @@ def test_a_training_that_nobody_listens_to_any_more_is_closed(clock: list[float]
 
 
 def test_messages_need_no_torch_and_no_ray() -> None:
-    assert not {"torch", "ray"} & loaded_with("bnexp.engines.messages", imports_at_once())
+    assert not {"torch", "ray"} & loaded_with("bnexp.engines.messages", Imports())
