@@ -14,7 +14,6 @@ from tests import shapes
 jaxtyping.jaxtyped = shapes.once(jaxtyping.jaxtyped)
 jaxtyping.install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.training"], "beartype.beartype")
 
-from bnexp.report import summary  # noqa: E402
 from tests import once  # noqa: E402
 from tests.gpu.pretended_cuda import PretendedCuda  # noqa: E402
 from tests.gpu.stand_in import cpu_in_place  # noqa: E402
@@ -31,7 +30,7 @@ def fast() -> Iterator[None]:
     No test's files outlive a power cut, and to draw takes most of the time of a tiny run.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(summary, "curves_png", lambda run: b"not drawn")
+        patch.setattr("bnexp.report.summary.curves_png", lambda run: b"not drawn")
         once.remember(patch)
         patch.setattr(os, "fsync", lambda file: None)
         yield

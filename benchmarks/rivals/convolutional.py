@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import Compose, Normalize, ToTensor
 
 from bnexp.config.model import resnet_blocks, vgg_stages
 
@@ -113,6 +112,8 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     """Images that are turned one by one into tensors, as torchvision's sets do."""
 
     def __init__(self, images_NHWC: np.ndarray, labels: list[int]):
+        from torchvision.transforms import Compose, Normalize, ToTensor  # a second that the other ways don't take
+
         self.images, self.labels = images_NHWC, labels
         self.transform = Compose([ToTensor(), Normalize(MEAN, SPREAD)])
 
