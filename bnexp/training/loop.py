@@ -53,6 +53,7 @@ class Progress:
 
 
 Found = Progress | Heartbeat
+"""What a training yields."""
 
 
 @overload
