@@ -93,7 +93,7 @@ def test_a_signal_at_any_operation_on_files_costs_no_record(
     in_a_worker: InAWorker, tmp_path: Path, number: signal.Signals, every: float
 ) -> None:
     task = Task(tiny(every), tmp_path, signal=number, command=True)
-    total = len(in_a_worker(undisturbed, replace(task, runs=tmp_path / "first"))[1])
+    total = len(in_a_worker(undisturbed, replace(task, runs=tmp_path / "counted"))[1])
     stops = [1 + i * (total - 1) // (AT_OPERATIONS // 2 - 1) for i in range(AT_OPERATIONS // 2)]
     in_a_worker(at_operations, task, stops)
 
