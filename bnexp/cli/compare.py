@@ -228,15 +228,20 @@ def report(
         return [path for paths in one_by_one(together, lambda some: pages(some, reload), say) for path in paths]
 
     def show(written: Sequence[Path]) -> None:
-        if as_json:
-            print_json([str(path) for path in written])
-        elif not quiet:
-            print_line(plain("\n".join([*map(str, written), *told])))
+        _show_files(written, told, as_json=as_json, quiet=quiet)
 
     if follow:
         _write_again([run.path for run in find_some(runs_wanted or [], runs)], write, show)
     else:
         show(write(None))
+
+
+def _show_files(written: Sequence[Path], told: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+    """Print the files that were written, and what was handed over to trackers; in JSON the files alone."""
+    if as_json:
+        print_json([str(path) for path in written])
+    elif not quiet:
+        print_line(plain("\n".join([*map(str, written), *told])))
 
 
 def _targets(mlflow: str | None, project: str | None, *, wandb: bool, trackio: bool) -> dict[str, str]:

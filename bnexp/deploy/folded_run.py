@@ -25,7 +25,7 @@ TIMED_IMAGES = 256
 """Training images that are handed to the networks while they are timed."""
 
 Say = Callable[[str], None]
-"""Is told beforehand what will take long."""
+"""Called with a line before anything that takes long."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _measured(row: Row) -> tuple[str, str]:
 
 
 Say = Callable[[str], None]
-"""Is told how long it will take, and how far it has got."""
+"""Called with a line that says how long the probes will take, or how many trials are done."""
 TIMED_FIRST = 4
 """With this many trials or more, one is measured alone first, to tell how long the others will take."""
 Measure = Callable[[TrialGroup], ProbeRecord]

@@ -14,7 +14,7 @@ RUNS_VARIABLE = "BNEXP_RUNS"
 MOST_NAMED = 10
 """The most runs that an error names one by one."""
 Warn = Callable[[str], None]
-"""Is told what was changed or lost since a run was written, and which runs are left out, and why."""
+"""Called with each warning: what was changed or lost since a run was written, or why a run is left out."""
 
 
 def find_runs(runs: Path) -> list[RunRecord]:

@@ -9,23 +9,14 @@ from bnexp.report.watched import Watched, WatchedArm, watched
 from bnexp.report.watching import look
 from bnexp.store.following import Pulse
 from tests.helpers import NEAR_FLOAT64, assert_close
+from tests.report.test_watching import TRAINING, TRIAL, partly_trained
 from tests.store.conftest import MadeRun, make_run  # noqa: F401
-
-TRIAL = {"data": {"name": "digits", "train_size": 60}, "train": {"epochs": 10, "batch_size": 10}}
-TRAINING = Pulse("training", "here", 3.0)
 
 
 @pytest.fixture
 def run(make_run: Any) -> MadeRun:  # noqa: F811
     """Two arms with three seeds: of `none` one ended, one diverged and one is in epoch 4 of 10; `before` waits."""
-    made: MadeRun = make_run(**TRIAL, seeds=3)
-    for epoch in range(11):
-        made.record(epoch, 0.05 * epoch, numbers=(0, 1))
-    made.end(0)
-    made.end(1, kind="diverged", diverged_step=30)
-    for epoch in range(5):
-        made.record(epoch, 0.05 * epoch, numbers=(2,))
-    return made
+    return partly_trained(make_run(**TRIAL, seeds=3))
 
 
 def seen(run: MadeRun, now: Pulse = TRAINING) -> Watched:

@@ -17,16 +17,21 @@ TRAINING, STOPPED = Pulse("training", "here", 3.0), Pulse("stopped", "here", 200
 TRIAL = {"data": {"name": "digits", "train_size": 60}, "train": {"epochs": 10, "batch_size": 10}}
 
 
-@pytest.fixture
-def run(make_run: Any) -> MadeRun:  # noqa: F811
-    """Two arms at two rates: trials 0 and 1 ended, 1 diverged; 2 is in epoch 4 of 10, and 3 waits."""
-    made: MadeRun = make_run(**TRIAL, grid={"train.lr": [0.1, 1]})
+def partly_trained(made: MadeRun) -> MadeRun:
+    """Let trials 0 and 1 end, the second diverged, and trial 2 get to epoch 4."""
     for epoch in range(11):
         made.record(epoch, 0.05 * epoch, numbers=(0, 1))
     made.end(0)
     made.end(1, kind="diverged", diverged_step=30)
     for epoch in range(5):
         made.record(epoch, 0.05 * epoch, numbers=(2,))
+    return made
+
+
+@pytest.fixture
+def run(make_run: Any) -> MadeRun:  # noqa: F811
+    """Two arms at two rates: trials 0 and 1 ended, 1 diverged; 2 is in epoch 4 of 10, and 3 waits."""
+    made = partly_trained(make_run(**TRIAL, grid={"train.lr": [0.1, 1]}))
     made.writer.log("something happened")
     return made
 

@@ -300,7 +300,7 @@ def _settle(figure: Figure) -> None:
         return
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if not axis.get_label_text():
-            axis.set_label_coords(0, 0)  # else its place is sought anew in every file
+            axis.set_label_coords(0, 0)  # or Matplotlib places it again for every file
     engine.execute(figure)
     figure.set_layout_engine("none")
     for part in figure.subfigs:
