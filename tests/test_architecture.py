@@ -173,6 +173,12 @@ def test_nothing_that_answers_at_once_imports_torch() -> None:
     assert torch_users() == []
 
 
+def test_tables_and_the_page_of_a_report_do_without_what_takes_long_to_import() -> None:
+    imports = Imports()
+    for module in ("bnexp.analysis.runs", "bnexp.report.html.page", "bnexp.report.watching"):
+        assert {"jaxtyping", "matplotlib", "scipy", "joblib"} & loaded_with(module, imports) == set()
+
+
 def test_pyplot_with_its_state_for_a_whole_process_stays_out() -> None:
     lines = (line for path in modules().values() for line in path.read_text().splitlines() if "pyplot" in line)
     assert [line for line in lines if line.lstrip().startswith(("import ", "from "))] == []

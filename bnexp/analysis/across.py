@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
 
 from bnexp.analysis.comparison import EVERYWHERE, AcrossRow, Comparison
 from bnexp.analysis.pairing import balanced, grid_points, pair_trials, paired_difference, point_numbers, seed_means
@@ -18,7 +17,7 @@ RESAMPLES = 2_000
 """Bootstrap samples behind an interval; the same on every call."""
 FEWEST_SEEDS = 2
 """With a single seed there is nothing to resample."""
-Sides = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]
+Sides = tuple[np.ndarray, np.ndarray]
 """The values of an arm and those of the baseline, seed by seed."""
 
 
@@ -81,7 +80,7 @@ def improvement(at: Sequence[Sides], *, lower: bool) -> float | None:
     return float(np.mean([_wins(mine, theirs, lower=lower).mean() for mine, theirs in at]))
 
 
-def _wins(mine: Float[np.ndarray, " n"], theirs: Float[np.ndarray, " n"], *, lower: bool) -> Float[np.ndarray, "n n"]:
+def _wins(mine: np.ndarray, theirs: np.ndarray, *, lower: bool) -> np.ndarray:
     worst = np.inf if lower else -np.inf
     ours, others = (np.where(np.isfinite(values), values, worst) for values in (mine, theirs))
     less = (ours[:, None] < others) if lower else (ours[:, None] > others)

@@ -102,7 +102,7 @@ def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]
     numbers, _ = pd.factorize(places * len(names) + arms)  # in order of appearance
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-    records = paired.to_records(index=False)[order]
+    records = paired.to_records(index=False).view(np.ndarray)[order]  # a plain array gives its columns faster
     for start, cell in zip(starts, np.split(records, starts)[1:], strict=True):
         yield int(places[order[start]]), cell
 

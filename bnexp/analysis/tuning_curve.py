@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
-from jaxtyping import Float
 
 from bnexp.analysis.stats import ROUNDING, t_quantile
 from bnexp.config.sweep import Point
@@ -27,8 +26,8 @@ DIGITS = 12
 class Tried:
     """The accuracies of the N settings that a tuning tried with S seeds; NaN on test images that were not measured."""
 
-    validation_SN: Float[np.ndarray, "S N"]
-    test_SN: Float[np.ndarray, "S N"]
+    validation_SN: np.ndarray
+    test_SN: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def tuning_row(tuning: Tuning, tries: int) -> TuningRow:
     )
 
 
-def best_weights(score_N: Float[np.ndarray, " N"], tries: int) -> Float[np.ndarray, " N"]:
+def best_weights(score_N: np.ndarray, tries: int) -> np.ndarray:
     """Return for each of N settings how probably it is the best of `tries` of them, drawn without replacement.
 
     The setting of rank r from below is the best if the other n - 1 are among the r - 1 below it: C(r-1, n-1) of the
@@ -135,7 +134,7 @@ def best_weights(score_N: Float[np.ndarray, " N"], tries: int) -> Float[np.ndarr
     return np.asarray((np.bincount(group, by_rank) / np.bincount(group))[group])
 
 
-def _spread(values: Float[np.ndarray, " N"], weights: Float[np.ndarray, " N"]) -> tuple[float, float]:
+def _spread(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """Return the ends of the values without TAIL of the weight at either end."""
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weights[order])
@@ -143,7 +142,7 @@ def _spread(values: Float[np.ndarray, " N"], weights: Float[np.ndarray, " N"]) -
     return float(values[order][low]), float(values[order][high])
 
 
-def _error(studies: tuple[Tried, ...], weights: Float[np.ndarray, " N"]) -> float | None:
+def _error(studies: tuple[Tried, ...], weights: np.ndarray) -> float | None:
     """Return the standard error of the expected best that is due to the tuning seeds, to first order.
 
     The derivative of the expected best by the accuracy of a setting is its weight.

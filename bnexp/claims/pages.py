@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.frame import FileKind, figure_bytes, fit_slide
-from bnexp.report.html.templates import asset, script_json, svg_uri, template
+from bnexp.report.figures.frame import FileKind, figure_bytes, fit_slide, svg_uri
+from bnexp.report.html.templates import asset, script_json, template
 from bnexp.report.style import ON_DARK
 from bnexp.report.table import Table
 

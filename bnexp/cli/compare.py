@@ -161,8 +161,15 @@ def compare(
 
 RENEWED = 10
 """The fewest seconds from one page to the next, with --follow; the page reloads at the same pace."""
+Pictures = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Write the pictures, or the page alone, which is faster.")
+]
 Follow = Annotated[
-    bool, typer.Option("--follow", help="Write the files again for new records until the run has ended. Ctrl-C stops.")
+    bool,
+    typer.Option(
+        "--follow",
+        help="Write the page again for new records until the run has ended; only then the pictures. Ctrl-C stops.",
+    ),
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard, too.")]
 MLflow = Annotated[
@@ -181,6 +188,7 @@ def report(
     baseline: Baseline = None,
     threshold: Threshold = 0.9,
     condition: Filter = None,
+    pictures: Pictures = True,
     tensorboard: TensorBoard = False,
     follow: Follow = False,
     mlflow: MLflow = None,
@@ -191,14 +199,13 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write figures and one self-contained HTML page into a run's folder, or for several runs beside them.
+    """Write pictures and one self-contained HTML page into a run's folder, or for several runs beside them.
 
     Several named runs are joined by their settings; report.html and report/ are then in the folder of the runs.
     Trackers get a run for every trial and a summary for every arm; the same command again updates them.
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
     from bnexp.analysis.tuned_runs import with_tuning
-    from bnexp.report.figures.pictures import pictures_left_out
     from bnexp.report.summary import write_report
     from bnexp.store.finding import find_some, find_together
 
@@ -212,13 +219,17 @@ def report(
         """Write all files of some runs, hand the runs over to trackers, and return the files."""
         study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = with_tuning(compare_study(study, metric=metric, baseline=baseline, threshold=threshold), study)
-        for line in pictures_left_out(study, comparison):
-            say(f"left out: {line}")
+        drawn = pictures and reload is None
+        if drawn:
+            from bnexp.report.figures.pictures import pictures_left_out  # Matplotlib
+
+            for line in pictures_left_out(study, comparison):
+                say(f"left out: {line}")
         if comparison.finished < comparison.planned:
             say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended so far")
         events = [write_tensorboard(run) for run in some] if tensorboard else []
-        folder, pictures = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
-        written = write_report(study, comparison, folder / "report.html", pictures, reload)
+        folder, place = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
+        written = write_report(study, comparison, folder / "report.html", place if drawn else None, reload)
         told.extend(hand_over(run, name, target, project) for name, target in targets.items() for run in some)
         return [*written, *events]
 

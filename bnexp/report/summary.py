@@ -100,7 +100,7 @@ def curves_png(run: ComparedRun) -> bytes:
 
 
 def write_report(
-    study: Study, comparison: Comparison, page: Path, pictures: Path, reload: int | None = None
+    study: Study, comparison: Comparison, page: Path, pictures: Path | None, reload: int | None = None
 ) -> list[Path]:
     """Write the page and every picture that applies, each on a core of its own; return their paths.
 
@@ -108,17 +108,20 @@ def write_report(
         study: the trials.
         comparison: of that study.
         page: where the HTML page goes.
-        pictures: folder of the pictures; made if it is missing.
+        pictures: folder of the pictures, made if it is missing; None: only the page is written.
         reload: see `bnexp.report.html.page.page`.
     """
-    from joblib import cpu_count
-
-    from bnexp.report.figures.pictures import writers  # Matplotlib, templates and charts: not needed after a run
-    from bnexp.report.html.page import page as html
+    from bnexp.report.html.page import page as html  # templates and charts: not needed after a run
 
     def write_page() -> list[Path]:
         replace(page, html(study, comparison, reload))
         return [page]
+
+    if not pictures:
+        return write_page()
+    from joblib import cpu_count
+
+    from bnexp.report.figures.pictures import writers  # Matplotlib
 
     pictures.mkdir(exist_ok=True)
     writes = [write_page, *writers(study, comparison, pictures)]

@@ -34,10 +34,9 @@ MASK = 0xFFFFFFFF
 
 def checksum(values: Sequence[Value]) -> int:
     """Return the checksum of a row's values."""
-    try:
-        return crc32(struct.pack(f"<{len(values)}d", *values))
-    except struct.error:
+    if str in map(type, values):
         return crc32(repr(values).encode())
+    return crc32(struct.pack(f"<{len(values)}d", *values))
 
 
 def record_sums(record: EpochRecord) -> list[int]:
@@ -98,8 +97,10 @@ class ChecksumIndex:
         path = run / CHECKSUMS
         table = _read_lines(path.read_bytes() if path.is_file() else b"")
         codes, names = pd.factorize(table["file"])
-        numbers = table[["trial", "step", "sum"]].to_numpy(dtype=np.int64)
-        self._entries: dict[str, np.ndarray] = {name: numbers[codes == code] for code, name in enumerate(names)}
+        columns = [table[name].to_numpy(dtype=np.int64) for name in ("trial", "step", "sum")]
+        self._entries: dict[str, np.ndarray] = {
+            name: np.stack([column[codes == code] for column in columns]) for code, name in enumerate(names)
+        }
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -113,14 +114,14 @@ class ChecksumIndex:
         return self._sums(name).get(trial, {})
 
     def entries(self, name: str) -> np.ndarray:
-        """Return the trial, the step and the checksum of every entry for a file, in rows of whole numbers."""
-        return self._entries.get(name, np.empty((0, 3), dtype=np.int64))
+        """Return the trials, the steps and the checksums of the entries for a file, as three rows of whole numbers."""
+        return self._entries.get(name, np.empty((3, 0), dtype=np.int64))
 
     def _sums(self, name: str) -> dict[int, dict[int, set[int]]]:
         """Return the checksums for a file by trial and step."""
         if name not in self._by_name:
             found = defaultdict[int, dict[int, set[int]]](lambda: defaultdict(set))
-            for trial, step, sum_ in self.entries(name).tolist():
+            for trial, step, sum_ in zip(*self.entries(name).tolist(), strict=True):
                 found[trial][step].add(sum_)
             self._by_name[name] = {trial: dict(steps) for trial, steps in found.items()}
         return self._by_name[name]
@@ -205,8 +206,8 @@ def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: Checks
         index: the checksums.
     """
     trials, steps = values[:, 0].astype(np.int64), values[:, 2].astype(np.int64)
-    known = index.entries(name)
-    beyond = 1 + max(steps.max(initial=0), known[:, 1].max(initial=0))
+    known_trials, known_steps, known_sums = index.entries(name)
+    beyond = 1 + max(steps.max(initial=0), known_steps.max(initial=0))
     moments = trials * beyond + steps
     order = np.argsort(moments, kind="stable")
     moments = moments[order]
@@ -218,13 +219,14 @@ def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: Checks
     sums = (totals - np.where(first, totals[first - 1], 0)) & MASK
     last = np.array([until[trial] for trial in range(len(until))])
     np.maximum.at(last, trials, steps)
-    known = known[(known[:, 0] < len(until)) & (known[:, 1] >= 0)]
-    due = known[known[:, 1] <= last[known[:, 0]]]
-    place = np.searchsorted(moments, due[:, 0] * beyond + due[:, 1])
+    due = (known_trials < len(until)) & (known_steps >= 0)
+    due[due] = known_steps[due] <= last[known_trials[due]]
+    due_moments = (known_trials * beyond + known_steps)[due]
+    place = np.searchsorted(moments, due_moments)
     there = place < len(moments)
-    there[there] = moments[place[there]] == (due[:, 0] * beyond + due[:, 1])[there]
+    there[there] = moments[place[there]] == due_moments[there]
     agreeing = np.zeros(len(moments), dtype=bool)
-    agreeing[place[there][sums[place[there]] == due[there, 2]]] = True
+    agreeing[place[there][sums[place[there]] == known_sums[due][there]]] = True
     return bool(there.all() and agreeing.all())
 
 

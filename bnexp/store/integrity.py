@@ -4,7 +4,6 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -27,6 +26,7 @@ from bnexp.store.files import (
     cannot_continue,
     quarantine,
     read,
+    read_environment,
 )
 from bnexp.store.tables import (
     MISSING,
@@ -124,18 +124,17 @@ def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Table
     # first.
     trials = read_table(run / TRIALS, trial_columns(config), planned)
     curves = read_table(run / CURVES, CURVE_COLUMNS, planned) if cells else Table(CURVES)
-    content = b"" if cells or not (run / CURVES).is_file() else read(run / CURVES)
-    with ThreadPoolExecutor(1) as beside:  # the two large files at once
-        read_beside = beside.submit(read_numbers, content, CURVE_COLUMNS, len(planned))
-        del content
-        probes = read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
-        late = read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
-        index = checksum_index(run)
-        numbers = curves.numbers = read_beside.result()
+    if not cells and (run / CURVES).is_file():
+        grows = not read_environment(run).get("ended")
+        curves.numbers = read_numbers(run / CURVES, CURVE_COLUMNS, len(planned), grows=grows)
+    probes = read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
+    late = read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
+    index = checksum_index(run)
     if late.problem == MISSING and not (index and any(index.steps(LATE_PROBES, trial) for trial in planned)):
         late = Table(LATE_PROBES)
     trials.faults = dict.fromkeys(planned - {int(row[0]) for row in trials.rows}, NO_STEP)
     until = _check_trials(trials, planned, index) if index else {}
+    numbers = curves.numbers
     if not cells and not (index and numbers is not None and agree(numbers, CURVES, until, index)):
         return examine(run, config)  # row by row, to say which
     _drop_torn(curves, index)

@@ -237,11 +237,11 @@ def trial_frame(table: Table, config: ExperimentConfig, source: str | Path = CON
     results, rows = [], {int(row[0]): row for row in table.rows}
     names = trial_columns(config)[len(planned) :]
     blank = [""] * len(names)
-    for number, values in enumerate(zip(*planned.values(), strict=True)):
-        row = rows.get(number) or [*to_row(values), *blank]
-        for name, cell, meant in zip(planned, row, to_row(values), strict=False):
-            if cell != meant and checksum(row_values([cell])) != checksum(row_values([meant])):
-                raise ValueError(f"{name} of trial {number} is {cell!r}, and {meant!r} in {source}")
+    for number, meant in enumerate(zip(*map(to_row, planned.values()), strict=True)):
+        row = rows.get(number) or [*meant, *blank]
+        for name, cell, text in zip(planned, row, meant, strict=False):
+            if cell != text and checksum(row_values([cell])) != checksum(row_values([text])):
+                raise ValueError(f"{name} of trial {number} is {cell!r}, and {text!r} in {source}")
         results.append(row[len(planned) :])
     columns = {name: grid_column(values) for name, values in planned.items()}
     found = dict(zip(names, zip(*results, strict=True), strict=True))

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from io import BytesIO
 from math import nan
 from pathlib import Path
@@ -221,6 +222,7 @@ def row_values(row: Row) -> list[Value]:
         return [_value(cell) for cell in row]
 
 
+@lru_cache(maxsize=2**14)  # arms, seeds, settings and outcomes come again and again
 def _value(cell: str) -> Value:
     try:
         return float(cell or "nan")
@@ -294,23 +296,31 @@ def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> 
     return table
 
 
-def read_numbers(content: bytes, columns: Sequence[str], planned: int) -> np.ndarray | None:
+def read_numbers(path: Path, columns: Sequence[str], planned: int, *, grows: bool) -> np.ndarray | None:
     """Read a table of numbers at once, as an array; None if that fails, so that `read_table` has to look closer.
 
     Args:
-        content: of the file.
+        path: the file.
         columns: that it has, the first three of them trial, epoch and step.
         planned: how many trials there are, numbered from 0.
+        grows: whether it may change meanwhile. Only of a file that stays as it is pandas reads parts in parallel: it
+            maps the file into memory, and a process that reads beyond the end of a shortened one is killed.
+
+    Raises:
+        OSError: it can't be read.
     """
-    if not content.startswith(f"{','.join(columns)}\n".encode()) or not content.endswith(b"\n"):
-        return None
+    with path.open("rb") as file:
+        if file.readline() != f"{','.join(columns)}\n".encode():
+            return None
+        rows = BytesIO(file.read()) if grows else str(path.absolute())
+    options: dict[str, Any] = {"names": columns, "dtype": float, "keep_default_na": False, "na_values": ["", "nan"]}
     try:
-        frame = pd.read_csv(BytesIO(content), dtype=float, keep_default_na=False, na_values=["", "nan"])
+        frame = pd.read_csv(rows, header=None if grows else 0, **options)
     except ValueError:
         return None
     places = frame[["trial", "epoch", "step"]].to_numpy()
     whole = (places == np.floor(places)) & (places >= 0) & (places < [planned, EXACT, EXACT])
-    return frame.to_numpy() if whole.all() and len(frame.columns) == len(columns) else None
+    return frame.to_numpy() if whole.all() else None
 
 
 def line_cells(line: str) -> list[str]:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from bnexp.report import summary
 from bnexp.report.figures import frame, pictures
 from bnexp.report.figures.curves import curves_figure
-from bnexp.report.figures.frame import figure_bytes
-from bnexp.report.html import templates
+from bnexp.report.figures.frame import figure_bytes, svg_uri
+from bnexp.report.html import pictures as page_pictures
 from bnexp.report.summary import curves_png
 from tests.cli.command import Command, Result, Trained, in_this_process
 from tests.helpers import torch_threads
@@ -63,16 +63,16 @@ def cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in DRAWING:
         monkeypatch.setattr(pictures, name, blank)
     monkeypatch.setattr(summary, "side_by_side", lambda work, items, workers: map(work, items))
-    for module in (pictures, templates):
-        monkeypatch.setattr(module, "figure_bytes", lambda figure, kind: kind.encode())
+    monkeypatch.setattr(pictures, "figure_bytes", lambda figure, kind: kind.encode())
+    monkeypatch.setattr(page_pictures, "svg_uri", lambda figure: "")
 
 
 @pytest.fixture
 def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fill the files of a report, and draw its curves; fonts are drawings in PDF, since to cut them takes long."""
     monkeypatch.setattr(pictures, "curves_figure", curves_figure)
-    for module in (pictures, templates):
-        monkeypatch.setattr(module, "figure_bytes", figure_bytes)
+    monkeypatch.setattr(pictures, "figure_bytes", figure_bytes)
+    monkeypatch.setattr(page_pictures, "svg_uri", svg_uri)
     monkeypatch.setitem(frame._FILES, "pdf.fonttype", 3)
 
 

@@ -4,6 +4,7 @@ import shutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,17 +137,24 @@ def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: 
     assert done.out == f"{Path('runs') / run.name / 'report.html'}\n"
 
 
-def test_following_writes_again_after_each_change_and_last_without_reloading(
+def test_without_pictures_there_is_the_page_alone(runs: Path, cli: Command, run: Path) -> None:
+    before = set(tree(runs))
+    done = cli("report", "tiny", "--no-pictures")
+    assert (done.code, done.out, done.err) == (0, f"runs/{run.name}/report.html\n", "")
+    assert {path for path in tree(runs) if path not in before} == {f"{run.name}/report.html"}
+
+
+def test_following_writes_the_page_after_each_change_and_pictures_when_the_run_has_ended(
     runs: Path, cli: Command, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reloads: list[int | None] = []
+    written: list[tuple[Path | None, int | None]] = []
 
-    def write_report(study: object, comparison: object, page: Path, pictures: Path, reload: int | None) -> list[Path]:
-        reloads.append(reload)
+    def write_report(study: object, comparison: object, page: Path, pictures: Path | None, reload: int | None) -> Any:
+        written.append((pictures, reload))
         return [page]
 
     monkeypatch.setattr(summary, "write_report", write_report)
     monkeypatch.setattr(following, "changes", lambda runs, every: iter([False, False, True]))
     done = cli("report", "tiny", "--follow")
-    assert (done.code, reloads) == (0, [10, 10, None])
+    assert (done.code, written) == (0, [(None, 10), (None, 10), (Path("runs") / run.name, None)])
     assert (done.out, done.err) == (f"runs/{run.name}/report.html\n", f"bnexp: {run.name}: ended\n")

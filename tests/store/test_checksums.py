@@ -7,6 +7,7 @@ import pytest
 
 from bnexp.store.checksums import ChecksumIndex, checksum, checksums
 from bnexp.store.integrity import examine
+from bnexp.store.tables import read_numbers
 from tests.store.conftest import MadeRun, MakeRun
 
 
@@ -37,6 +38,24 @@ def test_so_is_that_of_a_run_that_was_continued(run: MadeRun) -> None:
     again = run.restored(t1=6)
     again.record(2, 0.7, numbers=(1,))
     assert examine(run.path, run.config, cells=False).curves.numbers is not None
+
+
+@pytest.mark.parametrize("trials", [3, 100_000])  # from 5 MB on pandas reads the parts of a file in parallel
+@pytest.mark.parametrize("grows", [True, False])
+def test_numbers_are_the_same_however_they_are_read(tmp_path: Path, trials: int, grows: bool) -> None:
+    path, random = tmp_path / "curves.csv", np.random.default_rng(0)
+    rows = np.column_stack([np.arange(trials), np.zeros((trials, 2)), random.random((trials, 4))])
+    rows[1, 4] = np.nan
+    names = ("trial", "epoch", "step", "a", "b", "c", "d")
+    lines = (",".join([*map(str, map(int, row[:3])), *map(repr, row[3:])]) for row in rows.tolist())
+    path.write_text("\n".join([",".join(names), *lines, ""]).replace("nan", ""))
+    found = read_numbers(path, names, trials, grows=grows)
+    assert found is not None
+    np.testing.assert_array_equal(found, rows)
+    assert read_numbers(path, names, trials - 1, grows=grows) is None
+    assert read_numbers(path, names[::-1], trials, grows=grows) is None
+    path.write_text(f"{path.read_text()}1,0,0,x,0,0,0\n")
+    assert read_numbers(path, names, trials, grows=grows) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from base64 import b64encode
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -273,6 +274,11 @@ def figure_bytes(figure: Figure, kind: FileKind) -> bytes:
         canvas = get_registered_canvas_class(kind)(figure)
         getattr(canvas, f"print_{kind}")(file, metadata=_NO_DATE.get(kind))
     return re.sub(_NO_XML, b"", file.getvalue()) if kind == "svg" else file.getvalue()
+
+
+def svg_uri(figure: Figure) -> str:
+    """Return a figure as an SVG in a data URI: it is drawn apart from the page, so no name in it is more than text."""
+    return f"data:image/svg+xml;base64,{b64encode(figure_bytes(figure, 'svg')).decode()}"
 
 
 @contextmanager

@@ -4,15 +4,14 @@ import gzip
 import json
 import shlex
 from base64 import b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.misclassified import misclassified
+from bnexp.analysis.misclassified import Misclassified, misclassified
 from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import METRICS, Study
 from bnexp.config.keys import leaves
@@ -22,91 +21,17 @@ from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.columns import column, estimate, number, value_column, words
 from bnexp.report.comparison_views import usable_text
-from bnexp.report.figures.ladder import ladder_figure
-from bnexp.report.figures.misclassified import misclassified_figure
-from bnexp.report.figures.pictures import probe_figures
-from bnexp.report.figures.tuning_curve import tuning_figure
 from bnexp.report.html.charts import chart_data, shown_trials
-from bnexp.report.html.templates import asset, script_json, svg_uri, template
+from bnexp.report.html.templates import asset, script_json, template
 from bnexp.report.html.verdict import verdict
 from bnexp.report.misclassified import images_table, shown_table
 from bnexp.report.style import ON_DARK, short_keys, value_text
 from bnexp.report.table import MISSING, Column, Table, plain_table
 from bnexp.report.views import view_table
 
+if TYPE_CHECKING:
+    from bnexp.report.html.pictures import Picture, Place
 
-@dataclass(frozen=True)
-class Words:
-    """The words around a picture."""
-
-    heading: str
-    kind: str
-    """Alternative text: the kind of picture."""
-    reading: str
-    trap: str
-
-
-WORDS = {
-    "gradient_norms": Words(
-        "Gradients by layer",
-        "Heat maps of the gradient’s norm times the weights’, layers over steps, one map per arm.",
-        "A map per arm: where it darkens towards the bottom, the gradient vanishes on its way to the first layers; "
-        "where a column has one colour, all layers get their share.",
-        "The norm is multiplied by that of the weights; raw norms of arms with BN and without don’t compare.",
-    ),
-    "activations": Words(
-        "Inputs of the activations",
-        "Bands from the 15th to the 85th percentile over steps, with the median, in three layers of every arm.",
-        "A level band is a distribution that stays; a band that moves or widens is what Ioffe and Szegedy called "
-        "internal covariate shift.",
-        "A steady band doesn’t prove that BN helps because of it: bands can be steady where learning is slow.",
-    ),
-    "saturation": Words(
-        "Units that don’t pass gradients on",
-        "Lines of a share over steps, one per layer, in one panel per arm.",
-        "The share of activations at their flat ends, or of units that are zero for every image, layer by layer.",
-        "Counted on a fixed set of images: a unit that is silent here may answer to others.",
-    ),
-    "landscape_bands": Words(
-        "The loss along the gradient",
-        "Bands over steps, one per arm: the loss, the gradient’s change and the effective smoothness.",
-        "The narrower a band, the better the gradient foretells what a step will do, and the larger the steps may be.",
-        "A network that hardly learns has narrow bands, too; and steps are multiples of each arm’s own learning rate.",
-    ),
-    "slices": Words(
-        "The loss around the trained weights",
-        "Contours of the loss over two directions, one panel per arm.",
-        "Contours that lie far apart are a flat place, long and narrow ones a place that is steep in one direction.",
-        "Two random directions of very many: what looks convex here need not be, and one seed shows one place.",
-    ),
-    "covariate_shift": Words(
-        "How layers disturb one another",
-        "Lines of the relative shift and of the cosine over steps, one per layer, in one panel per arm.",
-        "A relative shift near 0 with a cosine near 1 says that a layer’s gradient holds although the layers before it "
-        "have moved.",
-        "It grows with the updates: an arm that hardly learns has hardly a shift, and BN may well have the larger one "
-        "(Santurkar et al. 2018).",
-    ),
-}
-"""By the name of the picture."""
-
-MISCLASSIFIED = Words(
-    "Images that one gets wrong and the other right",
-    "Grids of test images with their labels and the classes predicted: those that an arm gets wrong and the baseline "
-    "right, and the other way round, arm by arm.",
-    "The images on which an arm and the baseline differ in the most seeds; their numbers are below.",
-    "They are picked because they differ: they are extremes, not typical, and don’t say why. Two trainings of one arm "
-    "with different seeds differ in many images, too; the last column of the table says in how many.",
-)
-
-TUNING = Words(
-    "Accuracy by number of tries",
-    "Lines of the accuracy of each arm’s best setting over the number of settings tried, with bands.",
-    "Compare the arms at equal numbers of tries, or look how many tries one needs for what the other reaches at the "
-    "end. If a line lies above at every number of tries, its arm wasn’t only tuned better.",
-    "How fast a line rises depends on the settings that were there to try. Validation images choose the setting, so "
-    "their accuracy flatters it; that on test images doesn’t.",
-)
 
 PACKAGE = "bnexp.report.html"
 
@@ -120,7 +45,6 @@ def page(study: Study, comparison: Comparison, reload: int | None = None) -> str
     numbers are JSON that can't end its script element, and the script writes text nodes only.
     """
     charts, images = chart_data(study, comparison), misclassified(study, comparison)
-    grids = images and misclassified_figure(study, images, title="")
     return template(PACKAGE, "page.html.j2").render(
         study=study,
         comparison=comparison,
@@ -130,11 +54,8 @@ def page(study: Study, comparison: Comparison, reload: int | None = None) -> str
         baseline=study.label(comparison.baseline),
         verdict=verdict(comparison, study.settings),
         tables=comparison_tables(comparison),
-        ladder=svg_uri(ladder_figure(study, comparison)) if comparison.ladder else None,
-        tuning=("tuning", TUNING, svg_uri(tuning_figure(study, comparison, title=""))) if comparison.tuning else None,
-        networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
         images=images and [images_table(study, comparison, images.arms), shown_table(study, images)],
-        grids=grids and ("misclassified", MISCLASSIFIED, svg_uri(grids)),
+        pictures=_pictures(study, comparison, images),
         trials=trials_table(study),
         arm_settings=settings_table(study.settings, comparison.baseline),
         baseline_settings=baseline_table(study.settings, comparison.baseline),
@@ -158,6 +79,17 @@ def _so_far(comparison: Comparison) -> str:
         return ""
     ended = f"{comparison.finished} of {counted(comparison.planned, 'trial')} {have(comparison.finished)} ended"
     return f"{ended}. Everything here is as far as it was on {datetime.now():%Y-%m-%d at %H:%M:%S}, and may change."
+
+
+def _pictures(
+    study: Study, comparison: Comparison, images: Misclassified | None
+) -> "Mapping[Place, Sequence[Picture]]":
+    """Return the pictures by their place in the page."""
+    if not (comparison.ladder or comparison.tuning or images or study.probes is not None):
+        return {}
+    from bnexp.report.html.pictures import pictures  # Matplotlib: most pages have charts only
+
+    return pictures(study, comparison, images)
 
 
 @cache

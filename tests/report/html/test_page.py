@@ -24,9 +24,6 @@ from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.page import (
-    MISCLASSIFIED,
-    TUNING,
-    WORDS,
     baseline_table,
     comparison_tables,
     environment_table,
@@ -34,6 +31,7 @@ from bnexp.report.html.page import (
     settings_table,
     trials_table,
 )
+from bnexp.report.html.pictures import MISCLASSIFIED, TUNING, WORDS
 from bnexp.report.html.templates import script_json
 from bnexp.report.misclassified import images_table, shown_table
 from bnexp.report.style import KNOWN, ON_DARK, arm_styles
