@@ -32,6 +32,7 @@ COMMANDS = {
     "list": ["list"],
     "compare": ["compare", "large"],
     "watch": ["watch", "large", "--once"],
+    "report --no-pictures": ["report", "large", "--no-pictures", "--quiet"],
     "report": ["report", "large", "--quiet"],
 }
 MEASURED = """

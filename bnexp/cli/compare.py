@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunNames, Runs
-from bnexp.cli.output import print_comparisons, print_json
+from bnexp.cli.output import freeze_imports, print_comparisons, print_json
 from bnexp.config.text import listed
 from bnexp.errors import InputError, check_installed
 from bnexp.screen import plain, print_line, warn
@@ -131,6 +131,8 @@ def compare(
     from bnexp.analysis.tuned_runs import why_no_tuning, with_tuning
     from bnexp.store.finding import find_together
 
+    freeze_imports()
+
     def compared(some: "Sequence[RunRecord]") -> "tuple[Study, Comparison]":
         """Return the study of some runs and its comparison, as the options ask for it."""
         study = study_of(some, condition=condition, metric=metric)
@@ -209,6 +211,7 @@ def report(
     from bnexp.report.summary import write_report
     from bnexp.store.finding import find_some, find_together
 
+    freeze_imports()
     targets = _targets(mlflow, project, wandb=wandb, trackio=trackio)
     for extra in [*(["tensorboard"] if tensorboard else []), *targets]:
         check_installed(extra)

@@ -20,7 +20,7 @@ from bnexp.cli.options import (
     complete_run,
     config_or_run,
 )
-from bnexp.cli.output import print_json, print_table, say_code
+from bnexp.cli.output import freeze_imports, print_json, print_table, say_code
 from bnexp.errors import InputError
 from bnexp.screen import plain, print_line, warn
 
@@ -43,6 +43,7 @@ def list_runs(what: Whats = What.runs, runs: Runs = DEFAULT_RUNS, as_json: Json 
     from bnexp.report.listings import list_runs
     from bnexp.report.summary import without_nan
 
+    freeze_imports()
     listed = list_runs(runs)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if as_json:

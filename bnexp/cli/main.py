@@ -1,5 +1,7 @@
 """The `bnexp` command: its sub-commands, and the one place where errors become text and exit codes."""
 
+import atexit
+import gc
 import logging
 import re
 import sys
@@ -59,6 +61,7 @@ CLOSE = 0.75
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
     write_everywhere()
+    atexit.register(gc.freeze)  # or Python looks for garbage once more at its end: a tenth of a short command
     logging.disable(logging.WARNING)  # what libraries warn programmers about
     try:
         sys.exit(app(standalone_mode=False))

@@ -1,6 +1,7 @@
 """Printing: tables drawn for a terminal, plain lines in a pipe, other formats and JSON for scripts."""
 
 import codecs
+import gc
 import io
 import json
 import shutil
@@ -42,6 +43,11 @@ def write_everywhere() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=LACKING)
+
+
+def freeze_imports() -> None:
+    """Keep the garbage collector from what is imported: each of its rounds would take longer, and there are many."""
+    gc.freeze()
 
 
 def as_written(text: str) -> str:

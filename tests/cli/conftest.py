@@ -1,5 +1,6 @@
 """Fixtures of the command tests: an empty folder, the command in this process, and one trained run."""
 
+import gc
 import io
 import re
 import shutil
@@ -37,6 +38,12 @@ def one_thread() -> Iterator[None]:
     """Networks this small are slower on two threads, above all on a machine that does other things too."""
     with torch_threads(1):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_frozen_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command freeze what it finds in this process, which goes on after it."""
+    monkeypatch.setattr(gc, "freeze", lambda: None)
 
 
 @pytest.fixture(autouse=True)
