@@ -61,7 +61,7 @@ CLOSE = 0.75
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
     write_everywhere()
-    atexit.register(gc.freeze)  # or Python looks for garbage once more at its end: a tenth of a short command
+    atexit.register(_leave_garbage)
     logging.disable(logging.WARNING)  # what libraries warn programmers about
     try:
         sys.exit(app(standalone_mode=False))
@@ -71,6 +71,12 @@ def main() -> None:
         _end(str(error), error.exit_code)
     except OSError as error:  # outside of training, whose own message says more
         _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), BnexpError.exit_code)
+
+
+def _leave_garbage() -> None:
+    """Spare Python its last look for garbage, a tenth of a short command; Triton would complain about what is left."""
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def _end_usage(error: TyperException) -> NoReturn:

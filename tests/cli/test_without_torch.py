@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import shlex, sys
 from bnexp.cli.main import main
@@ -21,9 +23,9 @@ finally:
 """
 
 
-def loaded(folder: Path, *commands: str) -> set[str]:
-    """What is loaded after some commands in one process."""
-    command = [sys.executable, "-c", PROGRAM, *commands]
+def loaded(folder: Path, *commands: str, before: str = "") -> set[str]:
+    """What is loaded after some commands in one process, before which something else may happen."""
+    command = [sys.executable, "-c", before + PROGRAM, *commands]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
@@ -56,3 +58,8 @@ def test_a_refused_configuration_is_refused_without_torch(here: Path) -> None:
     }
     assert "bnexp.config.load" in imported
     assert "torch" not in imported
+
+
+def test_what_was_loaded_is_not_reported_at_the_end(here: Path) -> None:
+    pytest.importorskip("triton")
+    assert loaded(here, "list configs", before="import triton") == set()
