@@ -19,6 +19,7 @@ from bnexp.analysis.study import Study
 from bnexp.analysis.tuned_runs import with_tuning
 from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.origin import OVERRIDES
 from bnexp.config.source import source_of
 from bnexp.report.table import to_html, to_text
 from bnexp.report.views import frame, remarks, tables
@@ -64,7 +65,7 @@ def named_config(
         changes |= {"model.family": "module", "model.source": source_of(network)}
     if isinstance(what, ExperimentConfig):
         changed = configs.resolve(what.model_dump(), what.name, changes) if changes else what
-        return what.name, changed.overridden([*what.overrides, *changed.overrides])
+        return what.name, changed.made_from(what.origin.then(changed.origin.overrides, OVERRIDES))
     if isinstance(what, Mapping):
         return "", configs.resolve({"name": "experiment", **what}, "", changes)
     path = configs.find(str(what))

@@ -1,8 +1,7 @@
 """The errors of bnexp, with their exit codes."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -40,15 +39,6 @@ class ConfigError(InputError):
     def __init__(self, problems: Sequence[Problem]):
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__("\n".join(map(str, self.problems)))
-
-
-@contextmanager
-def naming(source: str) -> Iterator[None]:
-    """Put the name of the configuration on problems that were found where it isn't known."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError([replace(each, source=each.source or source) for each in error.problems]) from None
 
 
 def refuse_twice(named: Iterable[tuple[object, Hashable]]) -> None:

@@ -118,7 +118,7 @@ def test_a_family_is_a_record_and_a_network(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(FAMILIES, "narrowing", FamilySpec(Narrowing, depth=3, width=16, widths=halved))
     group = small(model={"family": "narrowing"})
     assert group.settings.model.widths == (16, 8, 4)
-    assert [*misfits(group.trials, DataShape(IMAGE, 3, 96, 0, 0), "exp.yaml")] == []
+    assert [*misfits(group.trials, DataShape(IMAGE, 3, 96, 0, 0))] == []
     found = losses(group)
     assert found[-1] < found[0]
     assert_exported({"family": "narrowing"})

@@ -45,7 +45,7 @@ def at_look(config: ExperimentConfig, seeds: int) -> ExperimentConfig:
     changed: dict[str, Any] = {"seeds": tuple(range(first, first + seeds))}
     if config.tune.studies > 1:
         changed["tune"] = config.tune.model_copy(update={"studies": seeds})
-    return ExperimentConfig.model_validate(config.model_copy(update=changed).model_dump()).overridden(config.overrides)
+    return ExperimentConfig.model_validate(config.model_copy(update=changed).model_dump()).made_from(config.origin)
 
 
 def misfits(config: ExperimentConfig, looks: Sequence[int]) -> Iterator[tuple[str, str]]:

@@ -158,7 +158,7 @@ def _runs_at(entry: Entry[Any], stage: ExperimentConfig, folder: Path) -> EntryR
     unreadable: dict[Regime, str] = {}
     for regime, experiment in regimes(stage).items():
         try:
-            experiment = pinned(experiment)
+            experiment = pinned(experiment, entry.source)
             measured = resolve_tuning(experiment, folder)
             paths = [folder / run_name(each) for each in ([measured] if measured else searches(experiment))]
             if measured and (run := finished_run(paths[0])):
@@ -251,7 +251,7 @@ def run_entries(
     # What can't be had of a data set should stop the first entry, not the last. A cluster looks when it has started.
     firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing) if engine.engine == "local"}
     for entry in firsts.values():
-        equal = pinned(regimes(entry.experiments[tier])["equal"])
+        equal = pinned(regimes(entry.experiments[tier])["equal"], entry.source)
         prepare(equal, tier_folder(entry, tier, runs), engine.device, entry.source, options)
     for entry in entries:
         started = time.perf_counter()

@@ -85,7 +85,7 @@ def run(
         warn(question)
     options = Options(rerun, retry_failed, fail_fast)
     if dry_run:
-        _print_trials([config for _, config in configs], runs, options, quiet=quiet)
+        _print_trials(configs, runs, options, quiet=quiet)
         return
     say_code(*(config for _, config in configs), silent=as_json or quiet)
     choice = EngineChoice(device, engine, workers, address, gpus_per_group)
@@ -103,11 +103,13 @@ def run(
         raise typer.Exit(1)
 
 
-def _print_trials(configs: "list[ExperimentConfig]", runs: Path, options: "Options", *, quiet: bool) -> None:
+def _print_trials(
+    configs: "list[tuple[str, ExperimentConfig]]", runs: Path, options: "Options", *, quiet: bool
+) -> None:
     """Print every trial that would be trained next in a line of its own."""
     from bnexp.runner.planned import planned_trials
 
-    found = [trial for config in configs for trial in planned_trials(config, runs, options)]
+    found = [trial for source, config in configs for trial in planned_trials(config, runs, options, source)]
     for trial in () if quiet else found:
         print_json(asdict(trial), indent=None)
 

@@ -24,6 +24,7 @@ from bnexp.config.halving import Halving, plan_halving
 from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import KERAS, NormSettings, momentum_question
+from bnexp.config.origin import Origin
 from bnexp.config.probes import Probes
 from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, SeedsUntil, split_seeds
 from bnexp.config.sweep import Point, count_points, once, points
@@ -89,7 +90,7 @@ class ExperimentConfig(TrialSettings):
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
     """The values that each arm chose under `tune`; `bnexp run` writes them."""
 
-    _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _origin: Origin = PrivateAttr(default=Origin())
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -101,15 +102,14 @@ class ExperimentConfig(TrialSettings):
         return isinstance(other, ExperimentConfig) and dict(self) == dict(other)
 
     @property
-    def overrides(self) -> tuple[str, ...]:
-        """The overrides, "key=value" each, of the file or mapping that it was made from."""
-        return self._overrides
+    def origin(self) -> Origin:
+        """The overrides of the file or mapping that it was made from."""
+        return self._origin
 
-    def overridden(self, overrides: Iterable[str]) -> Self:
-        """Return the same experiment, with these overrides noted as its origin; the last one of each key counts."""
+    def made_from(self, origin: Origin) -> Self:
+        """Return the same experiment with another origin."""
         copy = self.model_copy()
-        by_key = {each.partition("=")[0]: each for each in overrides}
-        copy._overrides = tuple(by_key.values())
+        copy._origin = origin
         return copy
 
     @property
@@ -353,7 +353,7 @@ def searches(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
 def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
     """Return the experiment that measures every arm with what it chose, at every grid point."""
     chosen = config.model_copy(update={"tuned": tuple(choices)}).model_dump()
-    return ExperimentConfig.model_validate(chosen).overridden(config.overrides)
+    return ExperimentConfig.model_validate(chosen).made_from(config.origin)
 
 
 def at_look(config: ExperimentConfig, seeds: int) -> ExperimentConfig:

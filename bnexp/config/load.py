@@ -14,18 +14,17 @@ from bnexp.config.experiment import ExperimentConfig, default_arms
 from bnexp.config.keys import check_key, get, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
+from bnexp.config.origin import COMMAND_LINE, OVERRIDES, Origin, naming
 from bnexp.config.problems import check, hint
 from bnexp.config.seeds import WRITTEN
 from bnexp.config.source import change_sources, settled
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
 from bnexp.config.yaml import flow, parse, plain, read_mapping
-from bnexp.errors import ConfigError, InputError, Problem, naming, nearest
+from bnexp.errors import ConfigError, InputError, Problem, nearest
 
 Overrides = Sequence[str] | Mapping[str, Any]
 """`dotted.key=value` with the value in YAML, as on the command line; or values by dotted key, as in a script."""
-COMMAND_LINE, OVERRIDES = "command line", "overrides"
-"""Where they come from, in messages."""
 KEYED_SECTIONS = ("grid", "zip", "arms", "labels", "tune.grid", "tune.sample")
 """Below these a dotted key is one name, not a path: grid.train.lr, arms.wide.model.width."""
 
@@ -99,17 +98,18 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
         problems.append(Problem(given if typed else source, printable(key), said))
     if problems or config is None:
         raise ConfigError(problems)
-    with naming(source):
-        config = with_sources(config, lambda each: settled(each, Path(source).parent))
     shown = [f"{key}={flow(value)}" for key, value in in_python.items()] or overrides
-    return config.overridden(each for each in shown if not re.match(r"(name|question|labels)\b", each))
+    trained = (each for each in shown if not re.match(r"(name|question|labels)\b", each))
+    config = config.made_from(Origin().then(trained, given))
+    with naming(source, config.origin):
+        return with_sources(config, lambda each: settled(each, Path(source).parent))
 
 
 def with_sources(config: ExperimentConfig, change: Callable[[str], str]) -> ExperimentConfig:
     """Return the experiment with the source of every network of the user's own changed."""
     raw = config.model_dump()
     changed = change_sources(raw, change)
-    return config if changed == raw else ExperimentConfig.model_validate(changed).overridden(config.overrides)
+    return config if changed == raw else ExperimentConfig.model_validate(changed).made_from(config.origin)
 
 
 def _assignment(written: str) -> tuple[str, Any]:

@@ -101,13 +101,14 @@ def settled(written: str, folder: Path) -> str:
         return written
     if source.path is None:
         beside = folder / f"{source.place}.py"
-        hint = f"write {beside.name}:{source.name}" if beside.is_file() else "a file is written FILE.py:NAME"
+        hint = f"write {beside.name}:{source.name}" if beside.is_file() else "install it, or write FILE.py:NAME"
         return f"{written}#{_version(source.place, hint)}"
     for path in (folder / source.path, source.path.absolute()):
         if path.is_file():
             return f"{path.resolve()}:{source.name}#{digest(path)}"
-    there = "it is looked for beside the YAML file"
-    raise InputError(f"model.source: {source.place}: no such file in {folder.absolute()}; {there}")
+    here = "" if folder.absolute() == Path.cwd() else f", nor in {Path.cwd()}"
+    remedy = "put it beside the YAML file, or write its path"
+    raise InputError(f"model.source: {source.place}: no such file in {folder.absolute()}{here}; {remedy}")
 
 
 def _version(module: str, hint: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from bnexp.config.data import DATASETS, DataSettings
 from bnexp.config.experiment import ExperimentConfig, cell_settings, first_stage
 from bnexp.config.keys import below
+from bnexp.config.origin import naming
 from bnexp.config.text import escaped
 from bnexp.data.machine import expanded, shared_folder
 from bnexp.errors import InputError
@@ -48,7 +49,8 @@ def own_files(settings: DataSettings) -> list[Path]:
         )
     if not os.path.isfile(path):
         what = "is not a file" if os.path.exists(path) else "is not there"
-        raise InputError(escaped(f"data.root: {path.absolute()} {what}; name the file that {name} is to read"))
+        remedy = "put it back" if settings.digest else f"name the file that {name} is to read"
+        raise InputError(escaped(f"data.root: {path.absolute()} {what}; {remedy}"))
     return [path]
 
 
@@ -72,10 +74,11 @@ def changed_text(path: Path, now: str, expected: str) -> str:
     )
 
 
-def pinned(config: ExperimentConfig) -> ExperimentConfig:
+def pinned(config: ExperimentConfig, source: str = "") -> ExperimentConfig:
     """Return an experiment with the digest of the files it trains on, so that other files are another run.
 
-    If arms or sweeps change the file, there are several digests, each under its `data.root`.
+    If arms or sweeps change the file, there are several digests, each under its `data.root`. `source` names the
+    experiment in messages.
 
     Raises:
         InputError: they are not there.
@@ -87,9 +90,10 @@ def pinned(config: ExperimentConfig) -> ExperimentConfig:
     stages = first_stage(config) if several else ()
     cells = [cell for stage in stages for cell in cell_settings(stage, ["data"])] or [{"": config.base}]
     found: dict[str, str] = {}
-    for data in (settings.data for cell in cells for settings in cell.values()):
-        if "digest" in DATASETS[data.name].options and str(data.root) not in found:
-            found[str(data.root)] = _digest_now(data)
+    with naming(source, config.origin):
+        for data in (settings.data for cell in cells for settings in cell.values()):
+            if "digest" in DATASETS[data.name].options and str(data.root) not in found:
+                found[str(data.root)] = _digest_now(data)
     digest = found if several else found.get(str(config.data.root))
     return config.model_copy(update={"data": config.data.model_copy(update={"digest": digest or None})})
 

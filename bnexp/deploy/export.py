@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bnexp import __version__
+from bnexp.config.origin import naming
 from bnexp.config.source import code_files
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
@@ -33,7 +34,7 @@ from bnexp.nn.own.networks import OwnNetworks
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state, to_torch
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial, trained_trials
-from bnexp.store.files import make_folder
+from bnexp.store.files import CONFIG, make_folder
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of, numerics
@@ -120,7 +121,7 @@ def plain_network(run: RunRecord, number: int) -> nn.Sequential:
         InputError: there is no such trial, or it has no weights.
     """
     (trained,) = trained_trials(run, [number])
-    export = _Export(run.path.name, trained, fold=False)
+    export = _Export(run.path, trained, fold=False)
     return export.network(export.dtype)
 
 
@@ -145,7 +146,7 @@ def export_trial(
     present = [name for name in (MODULE, WEIGHTS, ONNX) if (place / name).exists()]
     if present and not ((place / MODULE).is_file() and MARK.encode() in (place / MODULE).read_bytes()):
         raise InputError(f"{place}: has a {present[0]} that bnexp export didn't write; choose another folder with --to")
-    export, names, failed = _Export(run.path.name, trained, fold), [MODULE, WEIGHTS], ""
+    export, names, failed = _Export(run.path, trained, fold), [MODULE, WEIGHTS], ""
     with TemporaryDirectory() as temporary:
         beside = Path(temporary)
         try:
@@ -172,14 +173,15 @@ def export_trial(
             replace_file(place / name, (beside / name).read_bytes())
     paths = tuple(place / name for name in names)
     accuracy = export.accuracy(export.trained_logits)
-    return Exported(export.run, trained.trial, fold, paths, export.images[0], accuracy, tuple(checks), failed)
+    return Exported(run.path.name, trained.trial, fold, paths, export.images[0], accuracy, tuple(checks), failed)
 
 
 @dataclass(frozen=True)
 class _Export:
     """One trial and the data that it was trained on."""
 
-    run: str
+    path: Path
+    """The run folder."""
     trained: TrainedTrial
     fold: bool
 
@@ -196,7 +198,8 @@ class _Export:
     @cached_property
     def data(self) -> Dataset:
         """The data set, scaled as in training."""
-        return load(self.settings.data, CPU, self.dtype)
+        with naming(str(self.path / CONFIG)):
+            return load(self.settings.data, CPU, self.dtype)
 
     @cached_property
     def images(self) -> tuple[str, Real[Tensor, "N C H W"], Int64[Tensor, " N"]]:
@@ -254,7 +257,7 @@ class _Export:
         expected = f"(B, {', '.join(map(str, shape.image[: 1 if shape.tabular else 3]))})"
         given = "values as its data have them" if shape.floats else "pixels from 0 to 255"
         lines = [
-            f"Trial {trial.number} of {self.run} (arm {trial.arm}, seed {trial.seed}).",
+            f"Trial {trial.number} of {self.path.name} (arm {trial.arm}, seed {trial.seed}).",
             "",
             f"The network takes {given}, of any type and shape {expected}, scales",
             f"them as in training, and returns logits of {shape.classes} classes. {MARK}",
@@ -262,7 +265,7 @@ class _Export:
         ]
         about = {
             "bnexp": __version__,
-            "run": self.run,
+            "run": self.path.name,
             "trial": trial.number,
             "arm": trial.arm,
             "seed": trial.seed,

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from bnexp.config.origin import naming
 from bnexp.config.text import counted
 from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial, folded
@@ -18,6 +19,7 @@ from bnexp.report.columns import number
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Cell, Column, Table
 from bnexp.runner.trained import TrainedTrial, trained_trials
+from bnexp.store.files import CONFIG
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import full_precision, numerics
 
@@ -87,7 +89,8 @@ def fold_run(
     """
     check_float64(device, "bnexp fold")
     found = trained_trials(run, wanted)
-    datasets = load_data([each.group for each in found], device)
+    with naming(str(run.path / CONFIG)):
+        datasets = load_data([each.group for each in found], device)
     proven, alike = list[FoldedTrial](), dict[str, list[TrainedTrial]]()
     for each in found:
         data = datasets[data_key(each.group)]

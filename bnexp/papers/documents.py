@@ -84,7 +84,7 @@ def setting_cell(result: Result, row: Row) -> str:
         return f"no, after {row.at:,} steps"
     if not row.same_setting:
         return "no"
-    return "yes, except for changes" if result.experiment.overrides else "yes"
+    return "yes, except for changes" if result.experiment.origin.overrides else "yes"
 
 
 def agreement_text(row: Row) -> str:
@@ -286,7 +286,7 @@ def _section(result: Result) -> Iterator[str]:
 
 
 def _facts(result: Result) -> Mapping[str, str]:
-    settings, changed = result.paper.settings, result.experiment.overrides
+    settings, changed = result.paper.settings, result.experiment.origin.overrides
     return {
         "Source": _flat(settings.source),
         "Also": "; ".join(dict.fromkeys(row.source for row in result.rows if row.source)),

@@ -276,7 +276,7 @@ def unknown_layers(
     groups: Sequence[TrialGroup],
     shape_of: Callable[[TrialGroup], DataShape],
     probes: Sequence[ProbeSettings],
-    source: str,
+    key: str = "probes.{number}.layers",
 ) -> Iterator[Problem]:
     """Yield the names that no layer of any network has.
 
@@ -284,7 +284,7 @@ def unknown_layers(
         groups: all trials.
         shape_of: what a group trains on.
         probes: of the experiment.
-        source: names the configuration in messages; empty where the probes are an option of the command line.
+        key: of a probe's layers, for messages.
     """
     if not any(probe.layers for probe in probes):
         return
@@ -295,5 +295,5 @@ def unknown_layers(
         for pattern in probe.layers or ():
             if not any(fnmatchcase(name, pattern) for name in names):
                 hint = nearest(pattern, names) or f" (there are {', '.join(names[:3])}, …)"
-                place = f"probes.{i}.layers" if source else f"--probe {probe.name}: layers"
-                yield Problem(source, place, f"{pattern}: no layer has this name{hint}; bnexp show lists them")
+                place = key.format(number=i, name=probe.name)
+                yield Problem("", place, f"{pattern}: no layer has this name{hint}; bnexp show lists them")

@@ -12,6 +12,7 @@ from typing import Any
 from bnexp.analysis.planning import outlook
 from bnexp.analysis.sequential import looks_outlook
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, searches
+from bnexp.config.origin import naming
 from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
 from bnexp.data.catalog import DataShape, Named
@@ -19,7 +20,6 @@ from bnexp.data.machine import free_memory
 from bnexp.engines.devices import described
 from bnexp.engines.local import Local
 from bnexp.engines.planning import assigned, makespan
-from bnexp.errors import naming
 from bnexp.nn.table import LayerRow, trained_table
 from bnexp.plan import Point, Trial, TrialGroup, groups, same_trainings, trials
 from bnexp.report.data_sets import data_lines, data_warnings
@@ -194,9 +194,10 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
     """
     device = engine.devices[0]
     whole = groups(trials(default_config(config) if must_choose(config) else config))
-    with naming(source):
+    with naming(source, config.origin):
         shape_of = described(whole)
-    check_fit(whole, shape_of, config, source)
+        check_fit(whole, shape_of, config, source)
+        planned = engine.schedule(whole, shape_of, config.probes, begun=False)
 
     def look(group: TrialGroup) -> GroupOverview:
         shape = shape_of(group)
@@ -206,10 +207,8 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
         probing = probing_seconds(group, shape, device, config.probes)
         return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)
 
-    with naming(source):
-        planned = engine.schedule(whole, shape_of, config.probes, begun=False)
     places = engine.places(planned, shape_of, config.probes, sum(len(group.trials) for group in whole))
-    with torch_threads(places[0].threads):
+    with naming(source, config.origin), torch_threads(places[0].threads):
         seen = tuple(map(look, planned))
     data = tuple(dict.fromkeys((group.settings.data.name, shape_of(group)) for group in whole))
     return Overview(config, engine.place, len(places), free_memory(device), data, seen)

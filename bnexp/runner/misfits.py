@@ -6,11 +6,12 @@ from math import prod
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.model import FAMILIES, ModelSettings
 from bnexp.config.norm import NormSettings
+from bnexp.config.origin import naming
 from bnexp.config.text import counted, listed
 from bnexp.config.train import TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
-from bnexp.errors import ConfigError, Problem, naming
+from bnexp.errors import ConfigError, Problem
 from bnexp.plan import Trial, TrialGroup
 from bnexp.plan import groups as grouped
 
@@ -24,16 +25,18 @@ def check_fit(
     """Refuse groups of an experiment that can't be trained, or probed, as written.
 
     Raises:
+        InputError: a network can't be made.
         ConfigError: with everything that doesn't fit.
     """
     from bnexp.probes.prober import unknown_layers  # imports torch
 
-    shapes = [(group.trials, shape_of(group)) for group in groups]
-    problems = [each for trials, shape in shapes for each in misfits(trials, shape, source)]
-    problems += _nothing_drawn(groups, shape_of, config, source)
-    problems = problems or [*_nothing_trained(groups, shape_of, source)]
-    if problems := problems or [*unknown_layers(groups, shape_of, config.probes, source)]:
-        raise ConfigError(problems)
+    with naming(source, config.origin):
+        shapes = [(group.trials, shape_of(group)) for group in groups]
+        problems = [each for trials, shape in shapes for each in misfits(trials, shape)]
+        problems += _nothing_drawn(groups, shape_of, config)
+        problems = problems or [*_nothing_trained(groups, shape_of)]
+        if problems := problems or [*unknown_layers(groups, shape_of, config.probes)]:
+            raise ConfigError(problems)
 
 
 def check_reused(trials: Sequence[Trial], config: ExperimentConfig, source: str) -> None:
@@ -47,20 +50,19 @@ def check_reused(trials: Sequence[Trial], config: ExperimentConfig, source: str)
         return
     from bnexp.engines.devices import described  # imports torch
 
-    together = grouped(trials)
-    with naming(source):
+    with naming(source, config.origin):
+        together = grouped(trials)
         shape_of = described(together)
-    idle = dict.fromkeys(text for group in together for text in _idle_patience(group.trials, shape_of(group)))
-    problems = [Problem(source, "train.patience", text) for text in idle]
-    if problems := [*problems, *_nothing_drawn(together, shape_of, config, source)]:
-        raise ConfigError(problems)
+        idle = dict.fromkeys(text for group in together for text in _idle_patience(group.trials, shape_of(group)))
+        problems = [Problem("", "train.patience", text) for text in idle]
+        if problems := [*problems, *_nothing_drawn(together, shape_of, config)]:
+            raise ConfigError(problems)
 
 
 def _nothing_drawn(
     groups: Sequence[TrialGroup],
     shape_of: Callable[[TrialGroup], DataShape],
     config: ExperimentConfig,
-    source: str,
 ) -> Iterator[Problem]:
     """Yield data sets with nothing to draw, if each seed is to have a split of its own."""
     fixed = [group for group in groups if config.data.split == "per_seed" and not shape_of(group).drawn]
@@ -68,12 +70,10 @@ def _nothing_drawn(
         own = f"the data ({name}) have validation and test images of their own, so nothing is drawn"
         none = f"data.val_size: 0 leaves no validation images of {name} to draw, and test images are not drawn either"
         remedy = "set fixed, or leave validation images out of the data" if val else "raise data.val_size, or set fixed"
-        yield Problem(source, "data.split", f"per_seed: {own if val else none}; {remedy}")
+        yield Problem("", "data.split", f"per_seed: {own if val else none}; {remedy}")
 
 
-def _nothing_trained(
-    groups: Sequence[TrialGroup], shape_of: Callable[[TrialGroup], DataShape], source: str
-) -> Iterator[Problem]:
+def _nothing_trained(groups: Sequence[TrialGroup], shape_of: Callable[[TrialGroup], DataShape]) -> Iterator[Problem]:
     """Yield arms whose networks, of the user's own, have no γ or β, if only these are to be trained."""
     from bnexp.nn.table import trained_table  # imports torch
 
@@ -83,37 +83,35 @@ def _nothing_trained(
             continue
         if not any(row.trainable for row in trained_table(settings, shape.image, shape.classes)):
             message = f"norm: the network has no norm layer with γ or β in arm {listed(group.arms)}; set all"
-            yield Problem(source, "train.only", message)
+            yield Problem("", "train.only", message)
 
 
-def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
+def misfits(trials: Sequence[Trial], shape: DataShape) -> Iterator[Problem]:
     """Yield everything that can't be trained as written on such images."""
     train_images, image = shape.train, shape.image
     if shape.tabular:
-        yield from _no_pictures(trials, shape, source)
-    yield from (Problem(source, "train.batch_size", message) for message in _unfit_batches(trials, train_images, image))
-    yield from (Problem(source, "model.norm.kind", message) for message in _lone_places(trials, image))
-    yield from (Problem(source, "model.norm.input", message) for message in _uneven_inputs(trials, image))
-    yield from (
-        Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
-    )
-    yield from (Problem(source, *found) for found in _unfit_parts(trials, train_images, image))
-    yield from (Problem(source, "train.patience", message) for message in _idle_patience(trials, shape))
+        yield from _no_pictures(trials, shape)
+    yield from (Problem("", "train.batch_size", message) for message in _unfit_batches(trials, train_images, image))
+    yield from (Problem("", "model.norm.kind", message) for message in _lone_places(trials, image))
+    yield from (Problem("", "model.norm.input", message) for message in _uneven_inputs(trials, image))
+    yield from (Problem("", "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images))
+    yield from (Problem("", *found) for found in _unfit_parts(trials, train_images, image))
+    yield from (Problem("", "train.patience", message) for message in _idle_patience(trials, shape))
     for name, first_of in STARTS.items():
         late = _late_starts(trials, train_images, first_of)
-        yield from (Problem(source, f"model.norm.{name}", message) for message in late)
+        yield from (Problem("", f"model.norm.{name}", message) for message in late)
 
 
-def _no_pictures(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
+def _no_pictures(trials: Sequence[Trial], shape: DataShape) -> Iterator[Problem]:
     """Yield settings that need pictures, if the data are rows of features."""
     there = f"the data are rows of {shape.size}, no images"
     for family in {trial.settings.model.family: None for trial in trials}:
         if not FAMILIES[family].tabular:
             takers = listed((name for name, spec in FAMILIES.items() if spec.tabular), "or")
-            yield Problem(source, "model.family", f"{family}: {there}; set {takers}")
+            yield Problem("", "model.family", f"{family}: {there}; set {takers}")
     for augment in {trial.settings.train.augment: None for trial in trials}:
         if augment != "none":
-            yield Problem(source, "train.augment", f"{augment}: {there}; set none")
+            yield Problem("", "train.augment", f"{augment}: {there}; set none")
 
 
 def _unfit_batches(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int]) -> Iterator[str]:

@@ -38,18 +38,19 @@ class PlannedTrial:
     """ended: it is in the run; reused: it will be taken from an earlier run; waiting: it will be trained."""
 
 
-def planned_trials(config: ExperimentConfig, runs: Path, options: Options) -> Iterator[PlannedTrial]:
+def planned_trials(config: ExperimentConfig, runs: Path, options: Options, source: str = "") -> Iterator[PlannedTrial]:
     """Yield the trials of the run that an experiment trains next, in the order of their numbers.
 
     Args:
         config: the experiment.
         runs: folder of the run folders.
         options: how what is there already would be treated.
+        source: names the experiment in messages.
 
     Raises:
         InputError: the run can't be made or continued there.
     """
-    following, state = next_run(pinned(config), runs, options)
+    following, state = next_run(pinned(config, source), runs, options)
     path, planned = runs / run_name(following), trials(following)
     states: dict[int, Literal["ended", "reused"]] = {}
     if state == "new" and not options.rerun:

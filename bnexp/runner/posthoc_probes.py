@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from bnexp.config.origin import naming
 from bnexp.config.probes import DEFAULT, PROBES, Probes, ProbeSettings, default_probes
 from bnexp.config.problems import explain
 from bnexp.config.text import counted, duration
@@ -28,7 +29,7 @@ from bnexp.plan import Trial, TrialGroup, groups
 from bnexp.probes.prober import Prober, unknown_layers
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
 from bnexp.runner.trained import TrainedTrial, networks, trained_trials
-from bnexp.store.files import locked
+from bnexp.store.files import CONFIG, locked
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import Row, probe_of, to_row
 from bnexp.store.writer import write_late_probes
@@ -118,12 +119,13 @@ def probe_run(
     check_float64(engine.devices[0], "bnexp probe")
     trained = {each.trial.number: each for each in trained_trials(run, wanted)}
     whole = _alike(trained.values())
-    datasets = load_data(whole, engine.devices[0])
+    with naming(str(run.path / CONFIG)):
+        datasets = load_data(whole, engine.devices[0])
 
     def shape_of(group: TrialGroup) -> DataShape:
         return datasets[data_key(group)].shape
 
-    if unknown := [*unknown_layers(whole, shape_of, probes, "")]:
+    if unknown := [*unknown_layers(whole, shape_of, probes, "--probe {name}: layers")]:
         raise ConfigError(unknown)
     with locked(run.path):
         rates = _last_rates(run, trained.values())

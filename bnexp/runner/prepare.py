@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.origin import naming
 from bnexp.data.catalog import DataShape, Named
-from bnexp.errors import InputError, naming
+from bnexp.errors import InputError
 from bnexp.plan import Options, Trial, TrialGroup, groups, run_name, trials
 from bnexp.runner.misfits import check_fit, check_reused
 from bnexp.store.files import READ_ONLY, cannot_continue, check_format, check_free, refuse_link
@@ -140,7 +141,7 @@ def prepare(
     recorded = recorded_groups(path) if state == "begun" else []
     if recorded:
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
-    with naming(source):
+    with naming(source, config.origin):
         datasets = engine.load(together)
 
     def shape_of(group: TrialGroup) -> DataShape:
@@ -148,7 +149,7 @@ def prepare(
 
     check_fit(together, shape_of, config, source)
     check_reused([trial for trial in planned if trial.number in reused], config, source)
-    with naming(source):
+    with naming(source, config.origin):
         scheduled = engine.schedule(together, shape_of, config.probes, begun=bool(recorded))
     return Plan(config, path, state, planned, tuple(scheduled), tuple(reusable), engine, datasets, options)
 

@@ -71,7 +71,7 @@ def open_run(plan: Plan) -> Iterator[RunSession]:
 
 
 def _writer(plan: Plan, new: bool) -> RunWriter:
-    now = environment(plan.engine) | {OVERRIDES: list(plan.config.overrides)}
+    now = environment(plan.engine) | {OVERRIDES: list(plan.config.origin.overrides)}
     given = plan.path, plan.config, plan.trials, now, _numbers(plan)
     copy_sources(plan.config, plan.path / SOURCES)
     if not new:

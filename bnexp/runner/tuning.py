@@ -62,7 +62,7 @@ def run_with_tuning(
         BnexpError: as run, or there was nothing to choose from.
         KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
-    experiments = [(source, pinned(config)) for source, config in experiments]
+    experiments = [(source, pinned(config, source)) for source, config in experiments]
     steps = [next_run(config, runs, options) for _, config in experiments]
     if all(state == "finished" for _, state in steps):
         for config, _ in steps:

@@ -174,7 +174,7 @@ def test_a_file_in_the_place_of_the_runs_folder(refused: Refused, written: Writt
 
 @pytest.mark.parametrize(
     ("root", "named"),
-    [("", "BNEXP_DATA: {tmp_path}/data"), (", root: exp.yaml", "data.root: {tmp_path}/here/exp.yaml")],
+    [("", "BNEXP_DATA: {tmp_path}/data"), (", root: exp.yaml", "exp.yaml: data.root: {tmp_path}/here/exp.yaml")],
 )
 def test_a_data_folder_that_is_none(refused: Refused, written: Written, tmp_path: Path, root: str, named: str) -> None:
     (tmp_path / "data").touch()
@@ -216,7 +216,24 @@ def test_an_image_folder_that_is_none(
     refused: Refused, written: Written, here: Path, command: str, root: str, message: str
 ) -> None:
     path = written(f"data: {{name: image_folder, root: {root}}}")
-    assert refused(command, path) == f"bnexp: data.root: {message.format(here=here)}\n"
+    assert refused(command, path) == f"bnexp: exp.yaml: data.root: {message.format(here=here)}\n"
+
+
+@pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["show"]])
+def test_errors_about_data_and_networks_name_the_place(refused: Refused, written: Written, command: list[str]) -> None:
+    given = "data: {name: arrays, root: a.npz}"
+    for words, place, root in (([], "exp.yaml", "a.npz"), (["data.root=b.npz"], "command line", "b.npz")):
+        message = refused(*command, written(given), *words)
+        assert message.startswith(f"bnexp: {place}: data.root: ")
+        assert message.endswith(f"/{root} is not there; name the file that arrays is to read\n")
+    own = written(f"{FIRST}model: {{family: module, source: net.py:Net}}")
+    for words, place, file in (([], "exp.yaml", "net.py"), (["model.source=no.py:Net"], "command line", "no.py")):
+        message = refused(*command, own, *words)
+        assert message.startswith(f"bnexp: {place}: model.source: {file}: no such file in ")
+        assert message.endswith("; put it beside the YAML file, or write its path\n")
+    if "--dry-run" not in command:
+        large = refused(*command, written(FIRST), "train.batch_size=101")
+        assert large.startswith("bnexp: command line: train.batch_size: 101: larger than the 100 training images; ")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "mnist"])
@@ -233,7 +250,8 @@ def test_no_network_and_no_files(
     assert result.code == 2
     assert tree(tmp_path) == before
     head, *ways = result.err[result.err.index("bnexp: ") :].splitlines()
-    assert head.startswith(f"bnexp: data.name: {name} is not in {tmp_path / 'data'}, and downloading it failed (")
+    failed = f"{name} is not in {tmp_path / 'data'}, and downloading it failed ("
+    assert head.startswith(f"bnexp: exp.yaml: data.name: {failed}")
     assert head.endswith("). Three ways out:")
     assert [way[:10] for way in ways] == ["  - connec", "  - put th", "  - use da"]
     assert str(tmp_path / "data") in ways[1]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -157,3 +158,16 @@ def test_what_can_not_be_done_is_refused_with_2(
     result = cli(*words)
     assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name, here=here)}\n")
     assert tree(here) == before
+
+
+def test_data_that_are_gone_are_named_with_the_run(here: Path, cli: Command) -> None:
+    x, y = np.zeros((8, 3), np.float32), np.arange(8) % 2
+    np.savez(here / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    arms = "arms: [none]\nseeds: 1\n"
+    (here / "exp.yaml").write_text(f"data: {{name: arrays, root: a.npz}}\n{arms}train: {{steps: 1, batch_size: 4}}\n")
+    assert cli("run", "exp.yaml").code == 0
+    (here / "a.npz").unlink()
+    (run,) = (here / "runs").iterdir()
+    message = f"bnexp: runs/{run.name}/config.yaml: data.root: {here}/a.npz is not there; put it back\n"
+    for command in (["probe", "--probe", "default"], ["fold"], ["export", "0"]):
+        assert cli(command[0], run.name, *command[1:]).err.endswith(message)

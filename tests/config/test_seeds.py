@@ -41,4 +41,4 @@ def test_overrides_reach_the_parts_of_the_plan_to_add_seeds(seeds: Any) -> None:
     parts = ["seeds.from=6", "seeds.to=20", "seeds.until=settled"]
     config = resolve({"name": "exp", "seeds": seeds}, "exp.yaml", parts)
     assert config == resolve({"name": "exp", "seeds": {"from": 6, "to": 20, "until": "settled"}}, "exp.yaml")
-    assert config.overrides == tuple(parts)
+    assert config.origin.overrides == tuple(parts)

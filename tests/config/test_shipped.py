@@ -38,7 +38,7 @@ def test_a_shipped_file_plans_and_fits_its_data(path: Path) -> None:
     assert len(planned) == len(config.arms) * len(config.points()) * len(config.seeds)
     assert sorted(n for group in groups(planned) for n in group.numbers) == list(range(len(planned)))
     shape = known_shape(config.data)
-    assert list(misfits(planned, shape, str(path))) == []
+    assert list(misfits(planned, shape)) == []
 
 
 @each_file
@@ -70,7 +70,7 @@ def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
     whole, small = (untuned(load(path, overrides)) for overrides in ([], smaller(path)))
     most, fewer = (known_shape(config.data) for config in (whole, small))
     assert fewer.train * len(trials(small)) < most.train * len(trials(whole))
-    assert list(misfits(trials(small), fewer, str(path))) == []
+    assert list(misfits(trials(small), fewer)) == []
 
 
 @pytest.mark.parametrize("written", ["quickstart", "configs/quickstart.yaml", "./configs/quickstart.yaml"])

@@ -67,7 +67,7 @@ def test_a_change_on_the_command_line_is_of_one_paper(tmp_path: Path) -> None:
     (paper,) = find_papers([str(written(tmp_path)), "lesson.train.momentum=0.9"])
     for experiment in paper.experiments.values():
         assert experiment.train.momentum == 0.9
-        assert experiment.overrides == ("train.momentum=0.9",)
+        assert experiment.origin.overrides == ("train.momentum=0.9",)
     with pytest.raises(InputError) as caught:
         find_papers([str(written(tmp_path)), "leson.train.lr=1"])
     assert str(caught.value) == (

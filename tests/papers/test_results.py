@@ -8,6 +8,7 @@ import pytest
 from bnexp.analysis.stats import Interval
 from bnexp.claims.pages import page_files
 from bnexp.claims.runs import run_entries
+from bnexp.config.origin import Origin
 from bnexp.engines.engine import EngineChoice
 from bnexp.papers import results as module
 from bnexp.papers.agreement import Agreement
@@ -117,7 +118,7 @@ def test_a_paper_that_ran_is_shown_beside_the_published_numbers(found: Result) -
 
 
 def test_a_change_on_the_command_line_is_said_beside_the_setting(found: Result) -> None:
-    changed = replace(found, experiment=found.experiment.overridden(["train.momentum=0.5"]))
+    changed = replace(found, experiment=found.experiment.made_from(Origin(("train.momentum=0.5",))))
     table = paper_table(changed)
     assert table.rows[0][table.headers.index("same setting?")] == "yes, except for changes"
     text = document([changed], "small", "bnexp papers show --docs docs", {})["papers.md"].decode()

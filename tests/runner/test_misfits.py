@@ -22,7 +22,7 @@ def planned(norm: Any = "before", family: str = "mlp", **train: Any) -> tuple[Tr
 
 
 def found(planned: Sequence[Trial], images: int = 100, side: int = 8) -> list[Problem]:
-    return list(misfits(planned, DataShape((1, side, side), 10, images, 10, 0), "exp.yaml"))
+    return list(misfits(planned, DataShape((1, side, side), 10, images, 10, 0)))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_batches_that_fit(train: dict[str, Any], images: int) -> None:
 def test_a_batch_larger_than_the_data_is_a_misfit_once(images: int, there: str, drop_last: bool) -> None:
     message = f"101: larger than the {there}; lower it or raise data.train_size"
     misfits = found(planned("batch", batch_size=101, drop_last=drop_last), images)
-    assert misfits == [Problem("exp.yaml", "train.batch_size", message)]
+    assert misfits == [Problem("", "train.batch_size", message)]
 
 
 def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
@@ -62,8 +62,8 @@ OVER_THE_BATCH = ["before", "after", "mean", "variance", "renorm", "whiten", "no
 def test_batches_of_one_are_a_misfit_that_only_another_size_helps(norm: str, sampling: str, drop_last: bool) -> None:
     message = "1: batch normalization can't normalise a batch of one image; set 2 or more"
     lone = planned(norm, batch_size=1, sampling=sampling, drop_last=drop_last)
-    assert set(found(lone)) == {Problem("exp.yaml", "train.batch_size", message)}
-    only_one = Problem("exp.yaml", "train.batch_size", f"{message}, and raise data.train_size")
+    assert set(found(lone)) == {Problem("", "train.batch_size", message)}
+    only_one = Problem("", "train.batch_size", f"{message}, and raise data.train_size")
     assert set(found(lone, images=1)) == {only_one}
 
 
@@ -75,7 +75,7 @@ def test_one_image_left_over_is_a_misfit_that_dropping_it_helps(norm: str, batch
         "set train.drop_last: true, or another batch size"
     )
     left_over = planned(norm, batch_size=batch, drop_last=False)
-    assert set(found(left_over)) == {Problem("exp.yaml", "train.batch_size", message)}
+    assert set(found(left_over)) == {Problem("", "train.batch_size", message)}
     assert found(planned(norm, batch_size=batch, drop_last=True)) == []
 
 
@@ -92,9 +92,7 @@ def test_a_batch_of_one_is_a_misfit_where_convolutions_leave_one_place(family: s
         f"1: batch normalization can't normalise a batch of one image where {family} has shrunk its {side}x{side} "
         "pixels to one; set 2 or more"
     )
-    assert set(found(planned(family=family, batch_size=1), side=side)) == {
-        Problem("exp.yaml", "train.batch_size", message)
-    }
+    assert set(found(planned(family=family, batch_size=1), side=side)) == {Problem("", "train.batch_size", message)}
 
 
 @pytest.mark.parametrize(("family", "depth", "side"), [("vgg", 11, 28), ("resnet", 20, 4)])
@@ -104,7 +102,7 @@ def test_instance_norm_is_a_misfit_where_convolutions_leave_one_place(family: st
         "to β there; set group, or another depth"
     )
     assert set(found(planned("instance", family, batch_size=50), side=side)) == {
-        Problem("exp.yaml", "model.norm.kind", message)
+        Problem("", "model.norm.kind", message)
     }
     assert found(planned("instance", family, batch_size=50), side=32) == []
 
@@ -113,7 +111,7 @@ def test_instance_norm_is_a_misfit_where_convolutions_leave_one_place(family: st
 def test_slices_of_one_image_are_a_misfit_where_a_batch_of_one_is(norm: str) -> None:
     slices = {"kind": norm, "over": 1}
     message = "1: batch normalization can't normalise a batch of one image; set 2 or more"
-    assert set(found(planned(slices, batch_size=32))) == {Problem("exp.yaml", "model.norm.over", message)}
+    assert set(found(planned(slices, batch_size=32))) == {Problem("", "model.norm.over", message)}
     assert found(planned(slices, "vgg", batch_size=32), side=32) == []
 
 
@@ -124,14 +122,14 @@ def test_slices_of_one_image_are_a_misfit_where_a_batch_of_one_is(norm: str) -> 
 def test_a_smaller_last_batch_has_to_be_made_of_parts_of_one_size(key: str, norm: Any, parts: dict[str, int]) -> None:
     message = "8: the last batch of 36, of 100 images, can't be cut into parts of 8; set train.drop_last: true"
     uneven = planned(norm, batch_size=64, drop_last=False, **parts)
-    assert set(found(uneven)) == {Problem("exp.yaml", key, message)}
+    assert set(found(uneven)) == {Problem("", key, message)}
     assert found(uneven, images=104) == found(planned(norm, batch_size=64, **parts)) == []
 
 
 def test_micro_batches_of_one_image_are_a_misfit_where_a_batch_of_one_is() -> None:
     message = "32: batch normalization can't normalise a batch of one image; lower it"
     lone = {"batch_size": 32, "accumulate": 32}
-    assert set(found(planned(**lone))) == {Problem("exp.yaml", "train.accumulate", message)}
+    assert set(found(planned(**lone))) == {Problem("", "train.accumulate", message)}
     assert found(planned("none", **lone)) == found(planned(family="vgg", **lone), side=32) == []
 
 
@@ -153,7 +151,7 @@ def test_drops_within_the_training_are_fine(train: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("train", "budget"), [({"epochs": 4}, "train.epochs: 4"), ({"steps": 40}, "train.steps: 40")])
 def test_a_drop_after_the_last_update_is_refused(train: dict[str, Any], budget: str) -> None:
     message = f"4: no update comes after that epoch ({budget}); leave it out, or train longer"
-    assert drops(**train) == [Problem("exp.yaml", "train.schedule_options.step_at", message)]
+    assert drops(**train) == [Problem("", "train.schedule_options.step_at", message)]
 
 
 @pytest.mark.parametrize(("drop_last", "epochs"), [(False, [4]), (True, [])])
@@ -170,7 +168,7 @@ def test_statistics_that_the_training_never_freezes_are_refused(train: dict[str,
 
     assert freezing(last) == []
     message = f"{last + 1}: the training ends with update {last}; lower it, or train longer"
-    assert freezing(last + 1) == [Problem("exp.yaml", "model.norm.freeze_at", message)]
+    assert freezing(last + 1) == [Problem("", "model.norm.freeze_at", message)]
     assert found(planned({"kind": "none", "freeze_at": last + 1}, batch_size=30, **train)) == []
 
 
@@ -189,16 +187,14 @@ def test_a_patience_that_nothing_could_exhaust_is_refused(train: dict[str, Any],
 
     count = int(records.split()[0])
     none = f"a trial has {records} after its start, so none could stop before its end; lower it, or train longer"
-    assert waiting(count) == [Problem("exp.yaml", "train.patience", f"{count}: {none}")]
+    assert waiting(count) == [Problem("", "train.patience", f"{count}: {none}")]
     assert count == 1 or waiting(count - 1) == []
 
 
 def test_early_stopping_needs_validation_images() -> None:
     shape = DataShape((1, 8, 8), 10, train=100, val=0, test=10)
     message = "2: there are no validation images to stop by; raise data.val_size, or set null"
-    assert [*misfits(planned(patience=2, batch_size=30), shape, "exp.yaml")] == [
-        Problem("exp.yaml", "train.patience", message)
-    ]
+    assert [*misfits(planned(patience=2, batch_size=30), shape)] == [Problem("", "train.patience", message)]
 
 
 @pytest.mark.parametrize(("train", "last"), [({"epochs": 3}, 9), ({"steps": 10}, 10)])
@@ -208,15 +204,15 @@ def test_limits_that_the_training_never_relaxes_are_refused(train: dict[str, Any
 
     assert relaxing(last) == relaxing(last + 1, "batch") == []
     message = f"{last + 1}: the training ends with update {last}; lower it, or train longer"
-    assert relaxing(last + 1) == [Problem("exp.yaml", "model.norm.relax_at", message)]
+    assert relaxing(last + 1) == [Problem("", "model.norm.relax_at", message)]
 
 
 @pytest.mark.parametrize("family", ["vgg", "resnet", "rnn"])
 def test_rows_of_features_are_for_families_that_take_them(family: str) -> None:
     table = DataShape((5, 1, 1), 3, 200, 0, 0)
-    assert list(misfits(planned(), table, "exp.yaml")) == []
+    assert list(misfits(planned(), table)) == []
     message = f"{family}: the data are rows of 5 features, no images; set mlp or module"
-    assert Problem("exp.yaml", "model.family", message) in misfits(planned(family=family), table, "exp.yaml")
+    assert Problem("", "model.family", message) in misfits(planned(family=family), table)
     message = "flip_crop: the data are rows of 5 features, no images; set none"
-    moved = misfits(planned(augment="flip_crop"), table, "exp.yaml")
-    assert list(moved) == [Problem("exp.yaml", "train.augment", message)]
+    moved = misfits(planned(augment="flip_crop"), table)
+    assert list(moved) == [Problem("", "train.augment", message)]
