@@ -32,7 +32,7 @@ def with_across(comparison: Comparison, study: Study, key: str) -> Comparison:
     Raises:
         InputError: the setting is the same in all trials.
     """
-    key = full_key(key, study.grid_keys)
+    key = full_key(key, study.grid_keys, "--across ")
     paired = pair_trials(study, baseline=comparison.baseline, metric=comparison.metric)
     places, points = point_numbers(paired, [key]), grid_points(paired, [key])
     rows = []

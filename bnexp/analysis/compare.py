@@ -86,7 +86,7 @@ def compare_arms(
     _check_threshold(threshold)
     metric, arms = choose_metric(study.trials, metric), study.arms
     baseline = _choose_baseline(arms, baseline)
-    keys = study.grid_keys if by is None else tuple(full_key(key, study.grid_keys) for key in by)
+    keys = study.grid_keys if by is None else tuple(full_key(key, study.grid_keys, "--by ") for key in by)
     refuse_twice(zip(by or keys, keys, strict=True))
     paired = pair_trials(study, baseline=baseline, metric=metric, threshold=threshold)
     swept = [key for key in study.grid_keys if key in DATA_SETS]
@@ -124,7 +124,7 @@ def _check_threshold(threshold: float) -> None:
     """Refuse a threshold that isn't an accuracy."""
     if not 0 <= threshold <= 1:
         share = f"; {threshold:g} % is {threshold / 100:g}" if 1 < threshold <= 100 else ""
-        raise InputError(f"threshold {threshold:g}: expected an accuracy from 0 to 1{share}")
+        raise InputError(f"--threshold {threshold:g}: expected an accuracy from 0 to 1{share}")
 
 
 def _name_data_sets(paired: pd.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _choose_baseline(arms: Sequence[str], wanted: str | None) -> str:
     if wanted is None:
         return "none" if "none" in arms else arms[0]
     if wanted not in arms:
-        raise InputError(f"no arm is named {wanted!r}{nearest(wanted, arms)}; arms: {', '.join(arms)}")
+        raise InputError(f"--baseline {wanted}: no such arm{nearest(wanted, arms)}; there are {', '.join(arms)}")
     return wanted
 
 

@@ -173,14 +173,14 @@ class _Reader:
     """Turns a parsed condition into a column of booleans; nothing that is written is run."""
 
     def __init__(self, study: Study, condition: str):
-        self._trials, self._condition = study.trials, condition
+        self._trials, self._place = study.trials, f"--filter {condition}: "
         self._known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
         self.used: set[str] = set()
         """Columns that the condition names."""
 
     def refusal(self, why: str) -> InputError:
         """Return the error that names the condition and what is wrong with it."""
-        return InputError(f"--filter {self._condition}: {why}; {EXAMPLE}")
+        return InputError(f"{self._place}{why}; {EXAMPLE}")
 
     def mask(self, node: ast.expr) -> "pd.Series[bool]":
         """Return whether each trial meets the condition that a node says."""
@@ -198,7 +198,7 @@ class _Reader:
         column = self._column(left) or self._column(right)
         if not column:
             wrong = right if isinstance(right, ast.Name) and not isinstance(left, ast.Name) else left
-            full_key(ast.unparse(wrong), self._known)  # raises, and names what is near
+            full_key(ast.unparse(wrong), self._known, self._place)  # raises, and names what is near
         a, b = self._operand(left, column), self._operand(right, column)
         among = isinstance(comparison, ast.In | ast.NotIn)
         if isinstance(a, list) or among != isinstance(b, list):
@@ -223,7 +223,7 @@ class _Reader:
             return None
         written = ast.unparse(node)
         ending = [key for key in self._known if key == written or key.endswith(f".{written}")]
-        return full_key(written, self._known) if ending or "." in written else None
+        return full_key(written, self._known, self._place) if ending or "." in written else None
 
     def _operand(self, node: ast.expr, compared: str | None) -> Any:
         """Return a column, or a value or a list of values that a column is compared with."""
@@ -282,7 +282,7 @@ def ordered(comparison: Comparison, sort: str | None, top: int | None) -> Compar
     if sort is None:
         return replace(comparison, rows=comparison.rows[:top])
     columns = [field.name for field in fields(ArmRow) if field.name != "point"]
-    column = full_key(sort, [*columns, *comparison.grid_keys])
+    column = full_key(sort, [*columns, *comparison.grid_keys], "--sort ")
     upwards = column in SMALL_IS_GOOD or column in comparison.grid_keys
     upwards = upwards or (column in OF_THE_METRIC and lower_is_better(comparison.metric))
 

@@ -40,10 +40,11 @@ def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
     if metric is None:
         return next((name for name in list(METRICS)[:3] if name in measured), "final_test_accuracy")
     if metric not in METRICS:
-        raise InputError(f"unknown metric {metric!r}{nearest(metric, list(METRICS))}; known: {', '.join(METRICS)}")
+        close = nearest(metric, list(METRICS))
+        raise InputError(f"--metric {metric}: no such metric{close}; there are {', '.join(METRICS)}")
     # A blank loss is one that is not finite; a blank accuracy was never measured.
     if measured and metric not in measured and not lower_is_better(metric):
-        raise InputError(f"{metric} was not measured in this run; measured: {', '.join(measured)}")
+        raise InputError(f"--metric {metric}: was not measured in this run; measured: {', '.join(measured)}")
     return metric
 
 
@@ -85,8 +86,10 @@ def metric_text(metric: str, value: float | None, *, sign: bool = False, blank: 
     return format(value, ("+" if sign else "") + (".3g" if lower_is_better(metric) else ".3f"))
 
 
-def full_key(written: str, known: Sequence[str]) -> str:
+def full_key(written: str, known: Sequence[str], place: str) -> str:
     """Return the column that a name means: whole (`train.lr`), or its last parts (`lr`) where that is one column's.
+
+    `place` is where it is written, for messages: "--by ".
 
     Raises:
         InputError: no such column, or several that end so.
@@ -97,11 +100,11 @@ def full_key(written: str, known: Sequence[str]) -> str:
     if len(ending) == 1:
         return ending[0]
     if ending:
-        raise InputError(f"{written}: could be {' or '.join(ending)}; write one of them in full")
+        raise InputError(f"{place}{written}: could be {' or '.join(ending)}; write one of them in full")
     if not known:
-        raise InputError(f"{written}: no such column; the trials differ in arm and seed only, nothing is swept")
+        raise InputError(f"{place}{written}: no such column; the trials differ in arm and seed only, nothing is swept")
     wrong = "not swept" if is_key(ExperimentConfig, written) else f"no such column{nearest(written, list(known))}"
-    raise InputError(f"{written}: {wrong}; there are {', '.join(known)}")
+    raise InputError(f"{place}{written}: {wrong}; there are {', '.join(known)}")
 
 
 def is_number(value: Any) -> bool:

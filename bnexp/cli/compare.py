@@ -152,9 +152,11 @@ def compare(
         raise InputError("--difference: needs --plan WIDTH")
     if plan is not None and across:
         raise InputError("--across: can't be combined with --plan")
+    chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    if columns is not None and not chosen:
+        raise InputError("--columns: expected names of columns with commas in between")
     shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
     if not quiet:
-        chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
         tables = "plan" if plan is not None else "across" if across else view
         print_comparisons(shown, view=tables, form=Format.json if as_json else form, columns=chosen, plot=plot)
     if check and any(avoidable(study, comparison) for study, comparison in shown):

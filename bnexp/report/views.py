@@ -138,7 +138,7 @@ def _chosen(found: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
 
 def _refuse(name: str, known: Sequence[str]) -> NoReturn:
     known = list(dict.fromkeys(known))
-    raise InputError(f"--columns: no column {name!r}{nearest(name, known)}; there are {', '.join(known)}")
+    raise InputError(f"--columns {name}: no such column{nearest(name, known)}; there are {', '.join(known)}")
 
 
 def _nothing(comparison: Comparison, title: str) -> Table:

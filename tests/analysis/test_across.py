@@ -64,7 +64,7 @@ def test_of_a_loss_less_is_better_and_what_is_not_finite_is_worst() -> None:
 
 def test_a_setting_that_is_the_same_in_all_trials_is_refused() -> None:
     study = a_study(rows_across())
-    with pytest.raises(InputError, match=r"lr: no such column; there are data\.name"):
+    with pytest.raises(InputError, match=r"--across lr: no such column; there are data\.name"):
         with_across(compare_arms(study), study, "lr")
 
 

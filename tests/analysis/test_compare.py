@@ -47,7 +47,7 @@ def test_the_baseline_is_none_or_the_first_arm_or_the_one_asked_for() -> None:
     assert compare_arms(a_study(rows[3:], ["before"])).baseline == "before"
     swapped = compare_arms(a_study(rows), baseline="before")
     assert [row.difference for row in swapped.rows] == [pytest.approx(0.2 - np.mean(BEFORE)), None]
-    with pytest.raises(InputError, match=r"no arm is named 'befor' \(nearest: before\); arms: none, before"):
+    with pytest.raises(InputError, match=r"--baseline befor: no such arm \(nearest: before\); there are none, before"):
         compare_arms(a_study(rows), baseline="befor")
 
 
@@ -226,7 +226,7 @@ def test_by_a_key_averages_over_the_others_and_changes_nothing_else(by: Sequence
     assert row.p == overall.p
     for name in ("mean", "difference", "difference_low", "difference_high", "effect"):
         assert getattr(row, name) == pytest.approx(getattr(overall, name))
-    with pytest.raises(InputError, match=r"width: no such column; there are train.lr, model.depth"):
+    with pytest.raises(InputError, match=r"--by width: no such column; there are train.lr, model.depth"):
         compare_arms(two_keys(), by=["width"])
 
 

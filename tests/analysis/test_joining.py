@@ -296,7 +296,9 @@ def test_a_run_without_the_metric_is_left_out(make_folder) -> None:
     assert join([unseen, tested]).runs == (tested.path.name,)
     assert join([tested, unseen], "final_train_accuracy").left_out == ()
     assert compare_study(join([unseen])).metric == "final_train_accuracy"
-    with pytest.raises(InputError, match="final_val_accuracy was not measured in this run; measured: final_train_acc"):
+    with pytest.raises(
+        InputError, match="--metric final_val_accuracy: was not measured in this run; measured: final_train_acc"
+    ):
         join([unseen], "final_val_accuracy")
 
 

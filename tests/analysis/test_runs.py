@@ -265,4 +265,4 @@ def test_top_cuts_after_sorting_and_only_the_rows(comparison: Comparison, top: i
 def test_an_unknown_column_is_refused(comparison: Comparison, sort: str, near: str) -> None:
     with pytest.raises(InputError) as error:
         ordered(comparison, sort, 1)
-    assert str(error.value) == f"{sort}: no such column{near}; there are {', '.join([*FIELDS, 'train.lr'])}"
+    assert str(error.value) == f"--sort {sort}: no such column{near}; there are {', '.join([*FIELDS, 'train.lr'])}"

@@ -26,10 +26,14 @@ def test_test_accuracy_comes_first_then_validation_then_training(trials) -> None
 
 
 def test_an_unknown_or_unmeasured_metric_is_answered_with_the_right_ones(trials) -> None:
-    with pytest.raises(InputError, match=r"unknown metric 'final_test_acuracy' \(nearest: final_test_accuracy\)") as e:
+    with pytest.raises(
+        InputError, match=r"--metric final_test_acuracy: no such metric \(nearest: final_test_accuracy\)"
+    ) as e:
         choose_metric(trials, "final_test_acuracy")
-    assert str(e.value).endswith("known: " + ", ".join(METRICS))
-    with pytest.raises(InputError, match="final_val_accuracy was not measured in this run; measured: final_test_acc"):
+    assert str(e.value).endswith("there are " + ", ".join(METRICS))
+    with pytest.raises(
+        InputError, match="--metric final_val_accuracy: was not measured in this run; measured: final_test_acc"
+    ):
         choose_metric(trials, "final_val_accuracy")
 
 
@@ -51,7 +55,7 @@ KNOWN = ["arm", "train.lr", "model.init.scale", "data.scale", "lr_end"]
     [("train.lr", "train.lr"), ("lr", "train.lr"), ("init.scale", "model.init.scale"), ("arm", "arm")],
 )
 def test_a_key_may_be_written_by_its_end(written: str, key: str) -> None:
-    assert full_key(written, KNOWN) == key
+    assert full_key(written, KNOWN, "") == key
 
 
 @pytest.mark.parametrize(
@@ -67,8 +71,8 @@ def test_a_key_may_be_written_by_its_end(written: str, key: str) -> None:
 )
 def test_what_is_no_column_or_could_be_two_is_refused(written: str, known: list[str], message: str) -> None:
     with pytest.raises(InputError) as error:
-        full_key(written, known)
-    assert str(error.value) == message
+        full_key(written, known, "--by ")
+    assert str(error.value) == f"--by {message}"
 
 
 # What guessing scores: one in so many classes, and with few test images what the largest class may have of them.

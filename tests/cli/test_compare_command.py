@@ -103,7 +103,7 @@ def test_latex_is_a_tabular_with_what_latex_would_take_for_its_own_escaped(runs:
     chosen = cli("compare", "--format", "latex", "--view", "equal", "--columns", "arm, difference").out
     assert "\narm & difference to none \\\\\n" in chosen
     refused = cli("compare", "--columns", "ram")
-    assert (refused.code, refused.err.split(";")[0]) == (2, "bnexp: --columns: no column 'ram' (nearest: arm)")
+    assert (refused.code, refused.err.split(";")[0]) == (2, "bnexp: --columns ram: no such column (nearest: arm)")
 
 
 def test_a_filter_holds_in_every_format(runs: Path, cli: Command) -> None:
@@ -121,7 +121,10 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
         ({"train.lr": rate}, 2, 4) for rate in (0.1, 1.0)
     ]
     refused = cli("compare", "--by", "depth")
-    assert (refused.code, refused.err) == (2, "bnexp: depth: no such column; there are train.lr, model.init.scale\n")
+    assert (refused.code, refused.err) == (
+        2,
+        "bnexp: --by depth: no such column; there are train.lr, model.init.scale\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,11 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
             ["--view", "tuning"],
             "--view tuning: nothing was tuned (with tune.grid or tune.sample every arm ",
         ),
-        (["--sort", "menn"], "menn: no such column (nearest: mean); there are arm, baseline, n, mean, low, high,"),
+        (["--sort", "menn"], "--sort menn: no such column (nearest: mean); there are arm, baseline, n, mean, low,"),
+        (["--across", "depth"], "--across depth: no such column; there are train.lr"),
+        (["--filter", "rl>1"], "--filter rl>1: rl: no such column; there are arm, seed, run,"),
+        (["--columns", ", "], "--columns: expected names of columns with commas in between"),
+        (["--columns", "x"], "--columns x: no such column; there are "),
     ],
 )
 def test_what_can_not_be_done_is_refused(runs: Path, cli: Command, words: list[str], message: str) -> None:

@@ -76,11 +76,17 @@ METRICS = (
         (["tiny", "nope"], "nope: no such run in {here}/runs; there are {name}"),
         (["--runs", "away"], "{here}/away: no runs here yet; train one with bnexp run configs/quickstart.yaml"),
         (["tiny", "--runs", "away"], "tiny: no such run in {here}/away; there are none yet: train one with bnexp run"),
-        (["--metric", "accuracy"], f"unknown metric 'accuracy' (nearest: final_test_accuracy); known: {METRICS}"),
-        (["--metric", "acuracy"], f"unknown metric 'acuracy' (nearest: best_val_accuracy); known: {METRICS}"),
-        (["--baseline", "after"], "no arm is named 'after'; arms: none, before"),
-        (["--threshold", "90"], "threshold 90: expected an accuracy from 0 to 1; 90 % is 0.9"),
-        (["--threshold", "nan"], "threshold nan: expected an accuracy from 0 to 1"),
+        (
+            ["--metric", "accuracy"],
+            f"--metric accuracy: no such metric (nearest: final_test_accuracy); there are {METRICS}",
+        ),
+        (
+            ["--metric", "acuracy"],
+            f"--metric acuracy: no such metric (nearest: best_val_accuracy); there are {METRICS}",
+        ),
+        (["--baseline", "after"], "--baseline after: no such arm; there are none, before"),
+        (["--threshold", "90"], "--threshold 90: expected an accuracy from 0 to 1; 90 % is 0.9"),
+        (["--threshold", "nan"], "--threshold nan: expected an accuracy from 0 to 1"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_there_is(

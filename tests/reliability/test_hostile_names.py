@@ -351,7 +351,7 @@ def test_what_a_comparison_can_not_be_made_of_is_left_out_and_named(runs: Path, 
     odd = made_run(runs, name="odd", arms={"plain": {}}, grid={"train.momentum": [0.1, 0.2]})
     result = cli("compare", "--filter", "momentum<0.15")
     assert (result.code, odd.name in result.out) == (0, True)
-    assert result.err.startswith(f"bnexp: left out: {healthy(runs)}: momentum: no such column")
+    assert result.err.startswith(f"bnexp: left out: {healthy(runs)}: --filter momentum<0.15: momentum: no such column")
     result = cli("compare", "--filter", "nonsense<1")
     assert (result.code, result.err.count("no such column")) == (2, 1)
 

@@ -66,5 +66,5 @@ def test_csv_and_json_keep_the_columns_asked_for(comparison: Comparison) -> None
     assert header == ["metric", "arm", "difference", "difference_low", "difference_high", "pairs", "threshold"]
     row = comparison_json(comparison, ["p"])["rows"][1]
     assert row == {"point": {"model.init.scale": 0.0073564}, "arm": "before", "p": 0.25}
-    with pytest.raises(InputError, match="no column 'wins'"):
+    with pytest.raises(InputError, match="--columns wins: no such column"):
         summary_csv(comparison, columns=["wins"])

@@ -348,7 +348,9 @@ def test_columns_are_chosen_by_header_or_field_in_the_order_asked_for(whole: Com
     assert table.headers == ("difference to none", "arm", "final test accuracy", "init.scale")
     assert [line.partition(":")[0] for line in table.lines] == ["difference", "mean [low, high]"]
     assert [len(table.columns) for table in tables(whole, columns=["arm", "axis"])] == [1, 1, 1, 2, 1]
-    with pytest.raises(InputError, match=r"no column 'efect' \(nearest: effect\); there are init.scale, arm, n,"):
+    with pytest.raises(
+        InputError, match=r"--columns efect: no such column \(nearest: effect\); there are init.scale, arm, n,"
+    ):
         tables(whole, "equal", columns=["efect"])
 
 
