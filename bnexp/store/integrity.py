@@ -26,7 +26,6 @@ from bnexp.store.files import (
     cannot_continue,
     quarantine,
     read,
-    read_environment,
 )
 from bnexp.store.tables import (
     MISSING,
@@ -125,8 +124,7 @@ def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Table
     trials = read_table(run / TRIALS, trial_columns(config), planned)
     curves = read_table(run / CURVES, CURVE_COLUMNS, planned) if cells else Table(CURVES)
     if not cells and (run / CURVES).is_file():
-        grows = not read_environment(run).get("ended")
-        curves.numbers = read_numbers(run / CURVES, CURVE_COLUMNS, len(planned), grows=grows)
+        curves.numbers = read_numbers(run / CURVES, CURVE_COLUMNS, len(planned))
     probes = read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
     late = read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
     index = checksum_index(run)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
@@ -212,6 +213,8 @@ NO_STEP = -1
 MISSING, HEADER = "missing", "the first line is not as it was written"
 NAMED = 5
 """The most trials that a message lists."""
+PART = 2**22
+"""Bytes of a table that are read at once, beside others."""
 
 
 def row_values(row: Row) -> list[Value]:
@@ -296,31 +299,38 @@ def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> 
     return table
 
 
-def read_numbers(path: Path, columns: Sequence[str], planned: int, *, grows: bool) -> np.ndarray | None:
+def read_numbers(path: Path, columns: Sequence[str], planned: int) -> np.ndarray | None:
     """Read a table of numbers at once, as an array; None if that fails, so that `read_table` has to look closer.
+
+    Its parts are read side by side. Pandas can do that, too, but maps the file into memory: a process that reads beyond
+    the end of a shortened file is killed, and a folder may be copied over another one meanwhile.
 
     Args:
         path: the file.
         columns: that it has, the first three of them trial, epoch and step.
         planned: how many trials there are, numbered from 0.
-        grows: whether it may change meanwhile. Only of a file that stays as it is pandas reads parts in parallel: it
-            maps the file into memory, and a process that reads beyond the end of a shortened one is killed.
 
     Raises:
         OSError: it can't be read.
     """
-    with path.open("rb") as file:
+
+    options: dict[str, Any] = {"names": columns, "dtype": float, "keep_default_na": False, "na_values": ["", "nan"]}
+
+    def read_part(part: bytes) -> np.ndarray:
+        frame: pd.DataFrame = pd.read_csv(BytesIO(part), header=None, **options)
+        return frame.to_numpy()
+
+    with path.open("rb") as file, ThreadPoolExecutor() as beside:
         if file.readline() != f"{','.join(columns)}\n".encode():
             return None
-        rows = BytesIO(file.read()) if grows else str(path.absolute())
-    options: dict[str, Any] = {"names": columns, "dtype": float, "keep_default_na": False, "na_values": ["", "nan"]}
-    try:
-        frame = pd.read_csv(rows, header=None if grows else 0, **options)
-    except ValueError:
-        return None
-    places = frame[["trial", "epoch", "step"]].to_numpy()
+        parts = iter(lambda: file.read(PART) + file.readline(), b"")
+        try:
+            rows = np.concatenate([np.empty((0, len(columns)), order="F"), *beside.map(read_part, parts)])
+        except ValueError:
+            return None
+    places = rows[:, :3]
     whole = (places == np.floor(places)) & (places >= 0) & (places < [planned, EXACT, EXACT])
-    return frame.to_numpy() if whole.all() else None
+    return rows if whole.all() else None
 
 
 def line_cells(line: str) -> list[str]:

@@ -1,10 +1,14 @@
 """Many records are checked at once, and the result is that of checking them one by one."""
 
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from bnexp.store import tables
 from bnexp.store.checksums import ChecksumIndex, checksum, checksums
 from bnexp.store.integrity import examine
 from bnexp.store.tables import read_numbers
@@ -40,22 +44,38 @@ def test_so_is_that_of_a_run_that_was_continued(run: MadeRun) -> None:
     assert examine(run.path, run.config, cells=False).curves.numbers is not None
 
 
-@pytest.mark.parametrize("trials", [3, 100_000])  # from 5 MB on pandas reads the parts of a file in parallel
-@pytest.mark.parametrize("grows", [True, False])
-def test_numbers_are_the_same_however_they_are_read(tmp_path: Path, trials: int, grows: bool) -> None:
+@pytest.mark.parametrize("part", [1, 50, 2**22])
+def test_numbers_are_the_same_whatever_parts_they_are_read_in(
+    tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "PART", part)
     path, random = tmp_path / "curves.csv", np.random.default_rng(0)
-    rows = np.column_stack([np.arange(trials), np.zeros((trials, 2)), random.random((trials, 4))])
+    rows = np.column_stack([np.arange(99), np.zeros((99, 2)), random.random((99, 4))])
     rows[1, 4] = np.nan
     names = ("trial", "epoch", "step", "a", "b", "c", "d")
     lines = (",".join([*map(str, map(int, row[:3])), *map(repr, row[3:])]) for row in rows.tolist())
     path.write_text("\n".join([",".join(names), *lines, ""]).replace("nan", ""))
-    found = read_numbers(path, names, trials, grows=grows)
+    found = read_numbers(path, names, 99)
     assert found is not None
     np.testing.assert_array_equal(found, rows)
-    assert read_numbers(path, names, trials - 1, grows=grows) is None
-    assert read_numbers(path, names[::-1], trials, grows=grows) is None
+    assert read_numbers(path, names, 98) is None
+    assert read_numbers(path, names[::-1], 99) is None
     path.write_text(f"{path.read_text()}1,0,0,x,0,0,0\n")
-    assert read_numbers(path, names, trials, grows=grows) is None
+    assert read_numbers(path, names, 99) is None
+
+
+def test_no_file_is_mapped_into_memory_since_it_may_be_cut_short_meanwhile(
+    run: MadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, sources = pd.read_csv, set()
+
+    def noting(source: Any, **options: Any) -> Any:
+        sources.add(type(source))
+        return read(source, **options)
+
+    monkeypatch.setattr(pd, "read_csv", noting)
+    assert examine(run.path, run.config, cells=False).curves.numbers is not None
+    assert sources == {BytesIO}
 
 
 @pytest.mark.parametrize(
