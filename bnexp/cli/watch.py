@@ -1,11 +1,12 @@
 """`bnexp watch`: a running experiment in a terminal, from its folder alone."""
 
+import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,10 @@ SHARE = 0.2
 """Reading takes at most this share of the time, however large the run is."""
 PARTS = 10**6
 """Parts in which the share of the work that is done is counted."""
-QUIT = ("q", "Q", "\x1b")
+QUIT = (b"q", b"Q", b"\x1b", b"\x1a", b"")
+"""q, Esc, and Ctrl-Z, since a suspended program would leave its screen behind; nothing if the terminal was closed."""
+KEY, REST = 64, 0.1
+"""The most bytes of a key, and seconds within which the rest of one that begins like Esc arrives."""
 
 Every = Annotated[
     float | None,
@@ -173,8 +177,8 @@ def _in_terminal(following: _Following, every: float) -> None:
 
 
 @contextmanager
-def _keys() -> Iterator[Callable[[float], str]]:
-    """Yield a function that waits so many seconds for a key and returns it; nothing where none was pressed.
+def _keys() -> Iterator[Callable[[float], bytes | None]]:
+    """Yield a function that waits so many seconds for a key and returns it; None where none was pressed.
 
     A terminal that is to be closed, or a SIGTERM, quits as a key does, so that the screen is always given back.
     """
@@ -190,13 +194,12 @@ def _keys() -> Iterator[Callable[[float], str]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _no_key(seconds: float) -> str:
+def _no_key(seconds: float) -> None:
     time.sleep(seconds)
-    return ""
 
 
 @contextmanager
-def _reading_keys() -> Iterator[Callable[[float], str]]:
+def _reading_keys() -> Iterator[Callable[[float], bytes | None]]:
     if sys.platform == "win32" or not sys.stdin.isatty():
         yield _no_key
         return
@@ -206,13 +209,22 @@ def _reading_keys() -> Iterator[Callable[[float], str]]:
 
     terminal = sys.stdin.fileno()
 
-    def key_within(seconds: float) -> str:
-        with suppress(OSError):
-            return sys.stdin.read(1) if select([terminal], [], [], seconds)[0] else ""
-        return ""
+    def key_within(seconds: float) -> bytes | None:
+        if not select([terminal], [], [], seconds)[0]:
+            return None
+        try:
+            key = os.read(terminal, KEY)
+            if key == b"\x1b" and select([terminal], [], [], REST)[0]:
+                key += os.read(terminal, KEY)  # an arrow key or the mouse's wheel
+        except OSError:
+            return b""
+        return key
 
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal)
+    mode = termios.tcgetattr(terminal)
+    mode[6][termios.VSUSP] = bytes([os.fpathconf(terminal, "PC_VDISABLE")])  # Ctrl-Z is a key like any other
+    termios.tcsetattr(terminal, termios.TCSADRAIN, mode)
     try:
         yield key_within
     finally:

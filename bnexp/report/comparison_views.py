@@ -168,7 +168,7 @@ def _inactive_notes(comparison: Comparison) -> Iterator[str]:
 
 def robust_table(comparison: Comparison) -> Table:
     """Return the table that says how much each swept setting matters."""
-    metric, rows = comparison.metric, comparison.robustness
+    metric, rows = comparison.metric, [row for row in comparison.robustness if row.values]
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     worst = (
         f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried at all its values."

@@ -28,7 +28,7 @@ LOG_LINES = 3
 NAMED = 5
 """Diverged trials that are named."""
 BAR = 20
-"""Columns of the bar."""
+"""Columns of the bar; a quarter of a narrower terminal."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,16 @@ def state_line(now: Pulse, left: float | None) -> str:
 
 def plain_line(view: View, now: Pulse, left: float | None) -> str:
     """Return all that matters in one line, for a log."""
-    latest = {view.study.label(arm): view.latest[arm].mean() for arm in view.study.arms if arm in view.latest}
-    means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in latest.items())
-    measured = f"{view.column.replace('_', ' ')}: {means}" if means else ""
     slowest = view.progress.slowest if now.state != "ended" else None
     reached = f"epoch {slowest.epoch}, step {slowest.step} of {slowest.steps}" if slowest else ""
-    parts = [view.name, state_line(now, left), _counts(view.progress, now), reached, measured]
+    parts = [view.name, state_line(now, left), _counts(view.progress, now), reached, _measured(view)]
     return escaped("  ".join(filter(None, parts)))
+
+
+def _measured(view: View) -> str:
+    latest = {view.study.label(arm): view.latest[arm].mean() for arm in view.study.arms if arm in view.latest}
+    means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in latest.items())
+    return f"{view.column.replace('_', ' ')}: {means}" if means else ""
 
 
 def screen(view: View, now: Pulse, path: Path, left: float | None, size: tuple[int, int], *, colour: bool) -> list[str]:
@@ -105,7 +108,10 @@ def screen(view: View, now: Pulse, path: Path, left: float | None, size: tuple[i
         colour: mark arms by colour, too.
     """
     width, height = size
-    head = [f"{view.name}: {state_line(now, left)}", f"{_bar(view.progress.share)} {_counts(view.progress, now)}"]
+    head = [
+        f"{view.name}: {state_line(now, left)}",
+        f"{_bar(view.progress.share, min(BAR, width // 4))} {_counts(view.progress, now)}",
+    ]
     head += _group_lines(view.progress, now)
     if view.progress.diverged:
         head.append(f"diverged: {_diverged(view)}")
@@ -117,7 +123,7 @@ def screen(view: View, now: Pulse, path: Path, left: float | None, size: tuple[i
 
 
 def _plot(view: View, size: tuple[int, int], *, colour: bool) -> list[str]:
-    """Return the curves, as high as fits into the columns and lines; nothing if they don't fit."""
+    """Return the curves, as high as fits into the columns and lines; if they don't fit, where they have got to."""
     width, height = size
     limit = min(4, most_side_by_side(width) * (2 if height >= TALL else 1))
     panels = make_panels(view.study, view.column, limit=limit)
@@ -127,12 +133,12 @@ def _plot(view: View, size: tuple[int, int], *, colour: bool) -> list[str]:
         lines = plot.splitlines()
         if len(lines) <= height:
             return lines
-    return []
+    return [_cut(_measured(view), width)]
 
 
-def _bar(share: float) -> str:
-    done = int(share * BAR)
-    return "━" * done + "·" * (BAR - done)
+def _bar(share: float, width: int) -> str:
+    done = int(share * width)
+    return "━" * done + "·" * (width - done)
 
 
 def _counts(progress: Progress, now: Pulse) -> str:

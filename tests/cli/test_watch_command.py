@@ -96,7 +96,9 @@ def test_once_in_a_terminal_prints_the_screen_as_it_is_drawn(run: Path, monkeypa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
 @pytest.mark.slow
-@pytest.mark.parametrize(("key", "shown"), [(b"q", "stopped"), (b"\x03", "stopped"), (b"", "ended")])
+@pytest.mark.parametrize(
+    ("key", "shown"), [(b"q", "stopped"), (b"\x03", "stopped"), (b"\x1a", "stopped"), (b"", "ended")]
+)
 def test_in_a_terminal_it_has_a_screen_of_its_own_and_gives_it_back(run: Path, key: bytes, shown: str) -> None:
     import pty
 
@@ -115,6 +117,8 @@ def test_in_a_terminal_it_has_a_screen_of_its_own_and_gives_it_back(run: Path, k
         except OSError:  # its end
             break
         if not sent and b"epoch" in seen:
+            os.write(terminal, b"\x1b[A")  # an arrow key, or the mouse's wheel
+            time.sleep(0.5)
             os.write(terminal, key)
             sent = True
     _, status = os.waitpid(child, 0)

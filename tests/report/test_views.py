@@ -123,6 +123,9 @@ def test_rows_without_a_trial_that_ended_are_left_out(whole: Comparison) -> None
     blank = replace(first, n=0, trials=0, failed=0, mean=None)
     shown = tables(replace(whole, rows=(blank, *rest)), "equal")[0]
     assert len(shown.rows) == len(rest)
+    begun = replace(ROBUST, values=0, usable=0, usable_low=None, usable_high=None, arm="none")
+    (table,) = tables(replace(whole, robustness=(begun, ROBUST)), "robust")
+    assert len(table.rows) == 1
 
 
 def test_views_without_rows_are_left_out(comparison: Comparison) -> None:

@@ -87,6 +87,13 @@ def test_a_screen_has_state_trials_curves_and_log(run: MadeRun) -> None:
     assert lines[-1].endswith(" something happened")
 
 
+def test_a_low_terminal_has_the_newest_accuracies_in_place_of_curves(run: MadeRun) -> None:
+    lines = lines_of(look(run.path), run, size=(40, 10))
+    assert lines[1].startswith("━━━━━━···· 2 of 4 trials")
+    assert lines[4].startswith("test accuracy: none 0.")
+    assert lines[5].endswith(" something happened")
+
+
 def test_a_tall_terminal_has_two_rows_of_plots(make_run: Any) -> None:  # noqa: F811
     made = make_run(**TRIAL, grid={"train.lr": [0.1, 0.2, 0.3, 0.4, 0.5]})
     made.record(0)
