@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import io
 import logging
 import re
 import sys
@@ -91,8 +92,9 @@ def _end_usage(error: TyperException) -> NoReturn:
         if meant := _setting_meant(option[1], options):
             error.message += f"; a setting is written without dashes: {meant}=VALUE"
             usage.possibilities = ()  # type: ignore[attr-defined]
-    # Without the file, typer writes UTF-8 even where the encoding is ASCII.
-    usage.show(sys.stderr)
+    shown = io.StringIO()  # by itself typer writes UTF-8 even where the encoding is ASCII
+    usage.show(shown)
+    print(fitted(shown.getvalue(), sys.stderr), end="", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
