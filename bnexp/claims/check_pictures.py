@@ -43,7 +43,7 @@ def findings_figure(result: CheckResult, title: str) -> Figure | None:
         *([Line2D([], [], color=GREY, lw=3, label="the largest error that is allowed")] if on_axis else []),
     ]
     left_out = len(result.findings) - len(rows)
-    more = f" {left_out} more are in the table." if left_out else ""
+    more = f" The table has {left_out} more." if left_out else ""
     figure, body = new_figure(
         title=title,
         caption=((_CAPTION if on_axis else _EXACT) if tested else "") + more,

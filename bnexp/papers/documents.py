@@ -217,7 +217,7 @@ def papers_page(found: Sequence[Result], tier: str, command: str) -> Page:
     """Return what the page of papers shows; arguments as for document."""
     return Page(
         title="What papers and lessons published about batch normalization, repeated",
-        summary=f"{len(found)} papers and lessons, {tier} tier",
+        summary=f"{'1 paper or lesson' if len(found) == 1 else f'{len(found)} papers and lessons'}, {tier} tier",
         tier=tier,
         items=[_page_item(each, tier) for each in found],
         intro=INTRO,

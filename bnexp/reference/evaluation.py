@@ -45,7 +45,7 @@ CONVENTIONS = {
     "deep_learning_from_scratch": Convention(kept=0.9, unbiased=False, first_variance=0.0, eps=1e-6),
 }
 """The defaults of torch.nn.BatchNorm2d (momentum 0.1), of keras.layers.BatchNormalization (momentum 0.99), and of the
-class BatchNormalization in Saito's Deep Learning from Scratch, chapter 6 (momentum 0.9, ε written 10e-7)."""
+class BatchNormalization in Saitoh's Deep Learning from Scratch, chapter 6 (momentum 0.9, ε written 10e-7)."""
 
 
 def start(features: int, convention: Convention = CONVENTIONS["pytorch"]) -> RunningStatistics:

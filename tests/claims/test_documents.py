@@ -39,6 +39,16 @@ def test_the_page_marks_what_decides_and_shows_all_verdicts_at_the_top() -> None
     assert 'src="' not in text.replace('src="data:', "")  # it asks nobody for anything
 
 
+def test_the_page_writes_a_minus_and_a_dash_as_other_pages_do() -> None:
+    checked = from_check(Finding("a-1", "-0.5 to -1e-3", None, None), Finding("b", "-", None, None))
+    text = page([from_data(judged(HIGH, LOW)), checked], "small", "bnexp claims show")
+    assert ">−0.5 to −1e-3</td>" in text
+    assert ">a-1</td>" in text
+    assert ">–</td>" in text
+    assert "[−0." in text
+    assert "-0." not in text.partition("<script")[0].partition("<main")[2]
+
+
 def test_a_class_gets_a_command_to_try_questions_and_a_picture_as_slide_and_in_files() -> None:
     report = from_data(judged(LOW, HIGH), discuss=["Is it <so>?", "Why?"])
     files = page_files(claims_page([report], "small", "bnexp"), "claims")

@@ -148,6 +148,7 @@ def test_the_page_for_a_class_has_the_answer_the_picture_and_questions(found: Re
     asked = replace(found.paper, settings=found.paper.settings.model_copy(update={"discuss": ("Is it so?",)}))
     page = papers_page([replace(found, paper=asked)], "small", "bnexp papers show --html")
     (item,) = page.items
+    assert page.summary == "1 paper or lesson, small tier"
     compared = [*found.values(), *found.signs()]
     assert item.word == f"{compared.count(Agreement.yes)} of {len(compared)} agree"
     assert item.found.startswith("Published: BN helps. Ours: accuracies that agree ")
@@ -211,6 +212,7 @@ def test_the_page_says_what_is_not_compared_and_names_what_has_not_run_once(foun
     bare = replace(found, rows=tuple(replace(row, agreements=()) for row in found.rows), orders=())
     missing = replace(found, study=None, rows=())
     page = papers_page([bare, missing, missing], "small", "bnexp")
+    assert page.summary == "3 papers and lessons, small tier"
     assert [item.word for item in page.items] == ["not compared", "not run", "not run"]
     name = found.paper.command_line_name
     assert page.missing == [f"not run: bnexp papers run {name} {name}"]

@@ -21,7 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from bnexp.analysis.study import Study
@@ -307,10 +307,23 @@ def _settle(figure: Figure) -> None:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if not axis.get_label_text():
             axis.set_label_coords(0, 0)  # or Matplotlib places it again for every file
-    engine.execute(figure)
+    with _room_for_names(figure):
+        engine.execute(figure)
     figure.set_layout_engine("none")
     for part in figure.subfigs:
         part.bbox_relative.p0, part.bbox_relative.p1 = part.bbox_relative.get_points().round(6)
     for axes in figure.axes:
         axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))
         axes._autotitlepos = False  # type: ignore[attr-defined] # the title's place is found, too
+
+
+@contextmanager
+def _room_for_names(figure: Figure) -> Iterator[None]:
+    """Make the names beside the y axes larger, so that they have room wherever letters are drawn wider."""
+    named = [axes for axes in figure.axes if isinstance(axes.yaxis.get_major_formatter(), FuncFormatter)]
+    names = [(name, name.get_fontsize()) for axes in named for name in axes.get_yticklabels()]
+    for name, size in names:
+        name.set_fontsize(size * _HINTING)
+    yield
+    for name, size in names:
+        name.set_fontsize(size)

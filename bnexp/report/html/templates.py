@@ -22,7 +22,7 @@ def template(package: str, name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cells_html"] = cells_html
+    environment.filters |= {"cells_html": cells_html, "in_print": in_print}
     return environment.get_template(name)
 
 

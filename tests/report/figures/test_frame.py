@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from fontTools.ttLib import TTFont
 
-from bnexp.report.figures.frame import figure_bytes, new_figure, shorten_text, text_width, wrap_text
+from bnexp.report.figures.frame import SMALL, figure_bytes, new_figure, shorten_text, text_width, wrap_text
 from tests.report.figures.made_up import ODD_NAMES
 
 
@@ -43,3 +43,13 @@ def test_a_pdf_has_fonts_with_its_letters_but_without_the_tables_that_set_text()
     assert {*"VA"} <= {*font.getGlyphOrder()}
     assert {"glyf", "hmtx"} <= {*font.keys()}
     assert not {"GPOS", "GSUB", "kern"} & {*font.keys()}
+
+
+def test_names_beside_an_axis_have_room_where_letters_are_drawn_wider() -> None:
+    figure, body = new_figure(title="", caption="", handles=[], width=6, height=2)
+    axes = body.subplots()
+    axes.set_yticks([0, 1], ["a name", "a name that is as long as those of settings are"], fontsize=SMALL)
+    figure_bytes(figure, "svg")
+    names = [name.get_window_extent() for name in axes.get_yticklabels()]
+    assert all(name.get_fontsize() == SMALL for name in axes.get_yticklabels())
+    assert min(name.x0 for name in names) > 0.06 * max(name.width for name in names)
