@@ -371,9 +371,10 @@ def _train(plan: Plan, session: RunSession, recorder: Recorder, watch: Watch, in
 
 
 def _stopped(plan: Plan, event: Event) -> str:
+    why = event.failure.strip().splitlines()[-1]
     return (
-        f"{plan.path}: {event.failure.strip().splitlines()[-1]}; stopped at the first failure, as --fail-fast says; "
-        "the same command goes on with the other trials, with --retry-failed with these too"
+        f"{plan.path}: {why}; stopped at this first failure (--fail-fast). The same command trains the trials that "
+        "are left; --retry-failed trains those that failed, too"
     )
 
 

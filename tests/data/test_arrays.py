@@ -23,7 +23,6 @@ from bnexp.errors import InputError
 from bnexp.plan import run_name, trials
 from tests.helpers import EXACT_FLOAT64, assert_close, experiment
 
-RNG = np.random.default_rng(0)
 LABELS = np.array([0, 2, 1, 0, 1, 2, 2, 0])
 
 
@@ -74,7 +73,7 @@ def file(tmp_path: Path) -> Path:
     ],
 )
 def test_channels_stand_where_the_shape_or_the_setting_says(shape, channels, image) -> None:
-    x = RNG.integers(0, 256, shape, dtype=np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     raw = read(features(x_train=x, x_test=x[:2]), channels=channels)
     raw.check()
     assert raw.shape == DataShape(image, 3, train=8, val=0, test=2)
@@ -120,7 +119,8 @@ def test_a_data_set_as_a_file_is_the_same_data_set(save, tmp_path: Path) -> None
 
 
 def test_floats_are_scaled_feature_by_feature_in_double_precision(tmp_path: Path) -> None:
-    x = np.stack([RNG.normal(1e9, 1, 40), RNG.normal(0, 1e-9, 40), np.full(40, 0.1), RNG.integers(0, 2, 40)], axis=1)
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(1e7, 1, 40), rng.normal(0, 1e-9, 40), np.full(40, 0.1), rng.integers(0, 2, 40)], axis=1)
     y = np.tile([0, 1], 20)
     np.savez(tmp_path / "x.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
     data = loaded(tmp_path / "x.npz", torch.float64, val_size=0)
@@ -287,7 +287,7 @@ def test_a_file_that_is_none(root: str | None, message: str) -> None:
 
 
 def test_bytes_that_would_take_much_of_the_memory_stay_in_their_file(file: Path, monkeypatch) -> None:
-    x = RNG.integers(0, 256, (8, 4, 5), dtype=np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (8, 4, 5), dtype=np.uint8)
     np.savez(file, **features(x_train=x, x_test=x[:2]))
     before = loaded(file, val_size=0)
     monkeypatch.setattr(npz, "free_memory", lambda: 0)

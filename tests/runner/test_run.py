@@ -365,8 +365,8 @@ def test_the_first_failure_stops_the_run_when_asked_to(
         run(prepare(broken, tmp_path, "cpu", options=Options(fail_fast=True)))
     (path,) = tmp_path.iterdir()
     assert str(error.value) == (
-        f"{path}: RuntimeError: the device is gone; stopped at the first failure, as --fail-fast says; "
-        "the same command goes on with the other trials, with --retry-failed with these too"
+        f"{path}: RuntimeError: the device is gone; stopped at this first failure (--fail-fast). The same command "
+        "trains the trials that are left; --retry-failed trains those that failed, too"
     )
     assert error.value.exit_code == 1
     assert RunRecord(path).trials["outcome"].fillna("").tolist() == ["", "failed", "", "failed"]

@@ -321,7 +321,7 @@ def _settle(figure: Figure) -> None:
 def _room_for_names(figure: Figure) -> Iterator[None]:
     """Make the names beside the y axes larger, so that they have room wherever letters are drawn wider."""
     named = [axes for axes in figure.axes if isinstance(axes.yaxis.get_major_formatter(), FuncFormatter)]
-    names = [(name, name.get_fontsize()) for axes in named for name in axes.get_yticklabels()]
+    names = [(name, float(name.get_fontsize())) for axes in named for name in axes.get_yticklabels()]
     for name, size in names:
         name.set_fontsize(size * _HINTING)
     yield
