@@ -180,6 +180,14 @@ def _imported(path: Path) -> Iterator[Path]:
         yield from (file for name in names if (file := path.parent / f"{name}.py").is_file())
 
 
+class TrainsNow(BaseException):
+    """A file that is imported for its network has come to where it trains that; the network is there by then."""
+
+
+importing: set[str] = set()
+"""The modules of networks that are being imported at this moment."""
+
+
 def source_of(network: Callable[..., Any]) -> str:
     """Return the source of a class or function of this process, whose module then counts as imported already.
 
@@ -187,7 +195,10 @@ def source_of(network: Callable[..., Any]) -> str:
 
     Raises:
         InputError: it has no name by which others could find it.
+        TrainsNow: its file is being imported.
     """
+    if network.__module__ in importing:
+        raise TrainsNow
     module, name = sys.modules[network.__module__], getattr(network, "__qualname__", "<lambda>")
     if "<" in name:
         raise InputError(f"network: {name} can't be found by name; define a class or a function outside of functions")

@@ -2,18 +2,21 @@
 
 Where it is safe, workers are forked: they find torch imported and the images in memory (11 ms a worker; importing torch
 takes 1.5 s). Forking isn't safe for a worker that computes with several threads, since those of OpenMP don't survive a
-fork, nor with CUDA, nor outside Linux; such workers are spawned, and get the images through shared memory.
+fork, nor with CUDA, nor outside Linux; such workers are spawned, and get the images through shared memory. They don't
+import the script that trains: unless it asks for its own name, it would begin the run again.
 """
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -132,10 +135,21 @@ class ProcessPool:
         process: BaseProcess = context.Process(
             target=_work, args=(theirs, place, self._training_on, os.getpid()), name="bnexp worker", daemon=True
         )
-        with forking():
+        with forking() if place.forks else _without_script():
             process.start()
         theirs.close()
         return _Worker(place, process, ours)
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the script from multiprocessing, which has every spawned process import it."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _receive(worker: _Worker) -> Message:

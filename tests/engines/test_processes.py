@@ -128,6 +128,39 @@ def test_workers_that_are_spawned_give_the_same_numbers(
     assert not children()
 
 
+UNGUARDED = """
+import bnexp
+from bnexp.engines.processes import Place
+from torch import nn
+
+Place.forks = property(lambda self: False)
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
+
+config = {
+    "name": "script",
+    "data": {"name": "digits", "train_size": 64},
+    "arms": ["none", "as_written"],
+    "train": {"epochs": 1, "batch_size": 32},
+}
+run = bnexp.run(config, network=Net, workers=2, runs="runs")
+print(*run.trials["outcome"], len(run.predictions))
+"""
+"""It doesn't ask for its name, and trains a network that is written in it."""
+
+
+def test_a_script_without_a_guard_runs_once_though_workers_are_spawned_and_import_its_network(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, "script.py"]
+    here = os.environ | {"PYTHONPATH": os.getcwd()}
+    ended = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=120)
+    assert ended.stdout == f"{' '.join(['completed'] * 6)} {6 * 360}\n", ended.stderr
+    (run_folder,) = (tmp_path / "runs").iterdir()
+    (run_folder / "log.txt").read_text().index("2 groups")
+
+
 def test_a_worker_that_dies_loses_nothing(tmp_path: Path, undisturbed: RunRecord, children: Children) -> None:
     killed: list[int] = []
 
@@ -255,7 +288,7 @@ def test_short_runs_stay_in_one_process() -> None:
 
 def test_one_group_alone_starts_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(local, "ProcessPool", None)
-    one = experiment(data={"name": "digits", "train_size": 200}, train={"epochs": 1})
+    one = experiment(data={"name": "digits", "train_size": 200}, train={"epochs": 1, "batch_size": 32})
     assert run(prepare(one, tmp_path, Local((CPU,), 16))).complete
     assert run(prepare(config(epochs=1), tmp_path, engine(1))).complete
 

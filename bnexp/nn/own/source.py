@@ -5,7 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from bnexp.config.model import ModelSettings
-from bnexp.config.source import NetworkSource, digest, module_name
+from bnexp.config.source import NetworkSource, TrainsNow, digest, importing, module_name
 from bnexp.config.text import listed
 from bnexp.errors import InputError, nearest
 from bnexp.nn.own.calls import global_generators
@@ -126,17 +126,20 @@ def _module(source: NetworkSource) -> ModuleType:
         raise InputError(f"model.source: {path} can't be imported as Python")
     module, before = module_from_spec(spec), set(sys.modules)
     sys.modules[name] = module
+    importing.add(name)
     sys.path.insert(0, str(path.parent))
     # Python would reuse bytecode of a file of the same size that was changed within the same second.
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        spec.loader.exec_module(module)
+        with suppress(TrainsNow):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     finally:
         sys.dont_write_bytecode = written
         sys.path.remove(str(path.parent))
+        importing.discard(name)
         # Helpers beside the file may differ in another state of it: each state imports its own.
         for helper in set(sys.modules) - before - {name}:
             file = getattr(sys.modules[helper], "__file__", None)
