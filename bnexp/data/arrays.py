@@ -88,7 +88,9 @@ def keep(settings: DataSettings, given: Sequence[Any] | Mapping[str, Any]) -> Da
             path = Path(temporary) / "arrays.npz"
             np.savez(path, allow_pickle=False, **arrays)
             digest = digest_of(path)
-            os.replace(path, folder / f"{digest}.npz")
+            kept = folder / f"{digest}.npz"
+            if not (kept.is_file() and digest_of(kept) == digest):  # on Windows another run may have it open
+                os.replace(path, kept)
     except OSError as cause:
         reason = f"data: can't be kept in {folder} ({cause.strerror}); set BNEXP_DATA to a folder with room"
         raise InputError(escaped(reason)) from cause

@@ -90,7 +90,7 @@ SYNC_EVERY = 1.0
 WINDOWS = os.name == "nt"
 """True if an open file can't be replaced, and a folder that contains one can't be renamed."""
 READERS_PATIENCE = 2.0
-"""Seconds to wait then until commands that read a file have closed it."""
+"""Seconds to wait then until commands that read have closed their files."""
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -164,9 +164,9 @@ def set_aside(run: Path, to: Path) -> None:
     """
     with locked(run):
         if not WINDOWS:
-            run.rename(to)
+            _move(run, to)
             return
-    run.rename(to)
+    _move(run, to)
 
 
 def make_folder(path: Path) -> None:

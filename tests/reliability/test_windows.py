@@ -5,10 +5,15 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bnexp.config.data import DataSettings
+from bnexp.data.arrays import keep
+from bnexp.data.own_files import kept_arrays
 from bnexp.store import files
 from bnexp.store.files import AppendOnlyFile, remove_run, replace
 from bnexp.store.reader import RunRecord
@@ -43,6 +48,7 @@ def _refuse(path: str, folder: Path, *, moving: bool) -> None:
     if any(map(FORBIDDEN.fullmatch, Path(path).relative_to(folder).parts)):
         raise OSError(22, "no name on Windows", path)
     opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    opened += [line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
     if moving and any(each == path or each.startswith(f"{path}/") for each in opened):
         raise PermissionError(13, "in use", path)
 
@@ -76,6 +82,34 @@ def test_a_run_is_continued_made_anew_and_removed(made: Made, folder: Path, monk
     assert not on_windows(folder, monkeypatch, work)
     assert [path.name for path in run.parent.iterdir()] == [run.name]
     assert results(RunRecord(run).path) == made.results
+
+
+def test_a_folder_is_moved_once_its_readers_are_through(
+    made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made.copy("finished", folder / "runs")
+
+    def work() -> None:
+        files.READERS_PATIENCE = 10.0
+        reader = (run / "curves.csv").open()
+        Timer(0.1, reader.close).start()
+        remove_run(run)
+
+    assert not on_windows(folder, monkeypatch, work)
+    assert not run.exists()
+
+
+def test_arrays_that_a_run_has_open_are_not_kept_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BNEXP_DATA", str(folder))
+    arrays = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+
+    def work() -> None:
+        digest = keep(DataSettings(), arrays).digest
+        opened = np.memmap(kept_arrays() / f"{digest}.npz")
+        assert keep(DataSettings(), arrays).digest == digest
+        opened.flush()
+
+    assert not on_windows(folder, monkeypatch, work)
 
 
 @pytest.mark.usefixtures("replay")
