@@ -63,6 +63,8 @@ def written_as(kind: Any) -> BeforeValidator:
     return BeforeValidator(lambda value: value, json_schema_input_type=kind)
 
 
+WRITTEN_BY_RUNS = Field(json_schema_extra={"doNotSuggest": True})
+"""Annotates settings that nobody writes by hand, so that editors don't suggest them."""
 LARGEST_INTEGER = 2**63 - 1
 """The largest that fits in 64 bits, as in tables and tensors."""
 

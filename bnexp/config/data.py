@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bnexp.config.base import Count, Number, OneOf, Positive, Settings, Size, Spec
+from bnexp.config.base import WRITTEN_BY_RUNS, Count, Number, OneOf, Positive, Settings, Size, Spec
 from bnexp.config.text import Line
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -126,7 +126,7 @@ class DataSettings(Settings):
     size: Count | None = None
     """image_folder: resize the shorter side of each image to this many pixels, and cut out the square in the middle;
     null = all images must have one size, and keep it."""
-    digest: Digest | dict[str, Digest] | None = None
+    digest: Annotated[Digest | dict[str, Digest] | None, WRITTEN_BY_RUNS] = None
     """arrays, csv: first 16 digits of the SHA-256 of the files; image_folder: of the names and sizes of the images.
     Other data are refused. `bnexp run` fills it in, so that a changed file starts another run. If arms or sweeps name
     other files, it is a mapping from `data.root` to digests."""

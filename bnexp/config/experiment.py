@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bnexp.config.base import written_as
+from bnexp.config.base import WRITTEN_BY_RUNS, written_as
 from bnexp.config.data import DATASETS
 from bnexp.config.halving import Halving, plan_halving
 from bnexp.config.keys import below, nearest_value
@@ -27,7 +27,7 @@ from bnexp.config.norm import KERAS, NormSettings, momentum_question
 from bnexp.config.origin import Origin
 from bnexp.config.probes import Probes
 from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, SeedsUntil, split_seeds
-from bnexp.config.sweep import Point, count_points, once, points
+from bnexp.config.sweep import UNIQUE, Point, count_points, once, points
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import FolderName, Name, TrialKey, TrialSettings, Value, must_be_shared, with_changes
 from bnexp.config.tuning import Choice, Grid, TuneSettings, Values
@@ -51,7 +51,7 @@ class ArmsByName(BaseModel):
         return {**found, "minProperties": 1, "properties": dict.fromkeys(BUILT_IN_ARMS, built_in)}
 
 
-ArmsAsWritten = Annotated[list[BuiltIn], Field(min_length=1)] | ArmsByName | None
+ArmsAsWritten = Annotated[list[BuiltIn], Field(min_length=1), UNIQUE] | ArmsByName | None
 
 
 class ExperimentConfig(TrialSettings):
@@ -82,12 +82,12 @@ class ExperimentConfig(TrialSettings):
     seeds: Annotated[Seeds, written_as(SeedsAsWritten | SeedsUntil)] = (0, 1, 2)
     """The number of seeds (6 means 0 to 5), a list of seeds, or `{range: [first, last, step]}`; or `{from: 6, to: 40,
     until: 0.005}`, which adds seeds until every difference to the baseline is decided."""
-    more_seeds: MoreSeeds | None = None
+    more_seeds: Annotated[MoreSeeds | None, WRITTEN_BY_RUNS] = None
     """The plan to add seeds, made from `seeds: {from, to, until}`; null = no seeds are added."""
     tune: TuneSettings = TuneSettings()
-    halving: Halving | None = None
+    halving: Annotated[Halving | None, WRITTEN_BY_RUNS] = None
     """The plan to stop trials of the tuning early, made from `tune.halve`; null = all train to the end."""
-    tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
+    tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES), WRITTEN_BY_RUNS] = ()
     """The values that each arm chose under `tune`; `bnexp run` writes them."""
 
     _origin: Origin = PrivateAttr(default=Origin())

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, OneOf, Settings, Spec
 from bnexp.config.norm import NORMS, NormSettings
-from bnexp.config.source import NetworkSource
+from bnexp.config.source import AS_WRITTEN, NetworkSource
 from bnexp.config.text import listed
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
@@ -197,7 +197,7 @@ class ModelSettings(Settings):
     family: Annotated[str, OneOf(FAMILIES)] = "mlp"
     """mlp: multi-layer perceptron on the flattened image; vgg, resnet: convolutional networks; rnn: recurrent network
     that reads the rows of the image, from top to bottom, as time steps; module: your own network, see `source`."""
-    source: Annotated[str | None, AfterValidator(_source)] = None
+    source: Annotated[Annotated[str, AS_WRITTEN] | None, AfterValidator(_source)] = None
     """module: what makes the network: FILE.py:NAME, a class or function in a file beside the YAML file, or MODULE:NAME
     on the import path, such as torchvision.models:resnet18."""
     arguments: Annotated[dict[str, Any], AfterValidator(Arguments)] = Field(default={}, validate_default=True)

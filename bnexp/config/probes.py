@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Number, OneOf, Settings, Spec
-from bnexp.config.sweep import once, step_numbers, steps_as_written
+from bnexp.config.sweep import UNIQUE, once, step_numbers, steps_as_written
 from bnexp.errors import nearest
 
 
@@ -158,5 +158,5 @@ def _name(entry: Any) -> Any:
 ProbeAsWritten = ProbeSettings | Literal["default"]
 Probes = Annotated[
     tuple[ProbeSettings, ...],
-    BeforeValidator(probe_list, json_schema_input_type=list[ProbeAsWritten] | ProbeAsWritten),
+    BeforeValidator(probe_list, json_schema_input_type=Annotated[list[ProbeAsWritten], UNIQUE] | ProbeAsWritten),
 ]

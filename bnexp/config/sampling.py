@@ -46,11 +46,14 @@ def _checked(written: dict[Kind, tuple[Value, ...]]) -> dict[Kind, tuple[Value, 
     return written
 
 
+_VALUES = {"type": "array", "items": VALUE}
+_BOUNDS = _VALUES | {"minItems": 2, "maxItems": 2}
 _AS_WRITTEN = WithJsonSchema(
     {
         "type": "object",
-        "propertyNames": {"enum": [*get_args(Kind)]},
-        "additionalProperties": {"type": "array", "items": VALUE, "minItems": 1},
+        "properties": dict.fromkeys(get_args(Kind), _BOUNDS)
+        | {"choice": _VALUES | {"minItems": 1, "uniqueItems": True}},
+        "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
     }

@@ -32,7 +32,9 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 REFERENCE = "#/definitions/{}"
 LARGEST_NUMBER = 1.7976931348623157e308
 """The largest that is no infinity."""
-NUMBER = r"^\s*[-+]?[0-9._]+([eE][-+]?[0-9_]+)?\s*$"
+WHOLE = r"^\s*[-+]?[0-9_]+(\.0+)?\s*$"
+"""A whole number in quotes."""
+NUMBER = r"^\s*[-+]?([0-9_]+\.?[0-9_]*|\.[0-9_]+)([eE]_?[-+]?[0-9_]+)?\s*$"
 """A number in quotes."""
 INDEX = r"^\s*(\+?[0-9][0-9_]*|-0+)(\.0*)?\s*$"
 """A whole number as a key, at least 0."""
@@ -142,11 +144,11 @@ class _AsWritten(Documented):
 
     def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
         """Return whole numbers, in quotes too unless they are strict."""
-        return _in_quotes(super().int_schema(schema), strict=schema.get("strict"))
+        return _in_quotes(super().int_schema(schema), WHOLE, strict=schema.get("strict"))
 
     def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
         """Return numbers, in quotes too unless they are strict."""
-        return _in_quotes(super().float_schema(schema), strict=schema.get("strict"))
+        return _in_quotes(super().float_schema(schema), NUMBER, strict=schema.get("strict"))
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Leave out titles, which would repeat the keys."""
@@ -163,6 +165,9 @@ class _AsWritten(Documented):
                 field.pop("default", None)  # it follows from the section's settings
         if words := _short_forms(kind, found["properties"]):
             return {"description": found.pop("description"), "anyOf": [{"type": "string", "enum": words}, found]}
+        if "required" not in found and not issubclass(kind, ExperimentConfig):
+            # An editor that completes the key doesn't see the settings, whose defaults it would all write down.
+            return {"description": found.pop("description"), "type": found.pop("type"), "allOf": [found]}
         return found
 
 
@@ -179,12 +184,9 @@ def _finite(part: JsonSchemaValue) -> JsonSchemaValue:
     return least | most | part
 
 
-def _in_quotes(found: JsonSchemaValue, *, strict: bool | None) -> JsonSchemaValue:
-    return (
-        found
-        if strict
-        else found | {"type": [found["type"], "string"], "pattern": NUMBER, "patternErrorMessage": "Expected a number."}
-    )
+def _in_quotes(found: JsonSchemaValue, pattern: str, *, strict: bool | None) -> JsonSchemaValue:
+    quoted = {"type": [found["type"], "string"], "pattern": pattern, "patternErrorMessage": "Expected a number."}
+    return found if strict else found | quoted
 
 
 def _short_forms(kind: type[Settings], fields: Schema) -> list[str]:
@@ -207,7 +209,7 @@ def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
         if part.get("propertyNames", {}).get("format") != SETTING["format"]:
             return part
         under = part.pop("additionalProperties")
-        name = names.setdefault(json.dumps(under), f"by_setting_{len(names) + 1}")
+        name = names.setdefault(json.dumps(under), f"dotted_keys_{len(names) + 1}")
         mappings[name] = _mapping(under, settings)
         return {key: value for key, value in part.items() if key not in ("type", "propertyNames")} | reference(name)
 
@@ -223,7 +225,7 @@ def _mapping(under: JsonSchemaValue, settings: Mapping[str, Explained]) -> JsonS
     return {
         "type": "object",
         "properties": {key: {**holding(value), "description": meaning} for key, (value, meaning) in settings.items()},
-        "patternProperties": {ARGUMENTS: holding({})},
+        "patternProperties": {ARGUMENTS: {**holding({}), "description": settings["model.arguments"][1]}},
         "additionalProperties": False,
     }
 
@@ -239,6 +241,6 @@ def _settings(
             continue
         whole, there = definitions[inner.__name__], inner.__name__
         yield prefix + name, (reference(there), whole["description"])
-        if "anyOf" in whole:
-            whole, there = whole["anyOf"][1], f"{there}/anyOf/1"
+        for way in whole.keys() & {"anyOf", "allOf"}:
+            whole, there = whole[way][-1], f"{there}/{way}/{len(whole[way]) - 1}"
         yield from _settings(inner, definitions, whole["properties"], f"{prefix}{name}.", there)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Settings, Size
-from bnexp.config.sweep import Range, once, values
+from bnexp.config.sweep import UNIQUE, Range, once, values
 
 MOST_SEEDS = 10_000
 MOST_ADDED = 200
@@ -35,7 +35,7 @@ def read_seeds(value: Any) -> Any:
 
 SeedsAsWritten = (
     Annotated[int, Field(strict=True, ge=1, le=MOST_SEEDS)]
-    | Annotated[list[Size], Field(min_length=1, max_length=MOST_SEEDS)]
+    | Annotated[list[Size], Field(min_length=1, max_length=MOST_SEEDS), UNIQUE]
     | Range
 )
 Seeds = Annotated[

@@ -20,9 +20,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from bnexp.errors import InputError
 
 _SOURCE = re.compile(r"(?P<place>.+):(?P<name>[A-Za-z_][\w.]*)(?:#(?P<digest>[\w.+!-]+))?")
+AS_WRITTEN = Field(
+    json_schema_extra={
+        "pattern": r"^.+:[A-Za-z_]",  # not all editors know the letters that may follow
+        "patternErrorMessage": "Expected FILE.py:NAME or MODULE:NAME.",
+    }
+)
+"""Annotates the setting."""
 _FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:[\w.]+#)")
 
 

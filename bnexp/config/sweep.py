@@ -17,8 +17,14 @@ Column = TypeVar("Column", bound=Sequence[Any])
 
 MOST_VALUES = 10_000
 """Values that a list or a range of a sweep has at most."""
-RANGES = ("logspace", "linspace", "range")
+RANGES = {
+    "logspace": "n values from first to last, each the same factor larger than the one before",
+    "linspace": "n values from first to last, at equal distances",
+    "range": "values from first to last, each larger by step than the one before",
+}
 """Ways to write many values short."""
+UNIQUE = Field(json_schema_extra={"uniqueItems": True})
+"""Annotates lists in which nothing is listed twice."""
 Point = dict[str, Any]
 """One combination of the swept values, by dotted key."""
 
@@ -33,17 +39,25 @@ class Range(BaseModel):
 
 def steps_as_written(least: int) -> Any:
     """Return the type of whole numbers of at least `least` as a list, or as a range."""
-    steps = Annotated[list[Annotated[int, Field(strict=True, ge=least)]], Field(min_length=1)]
+    steps = Annotated[list[Annotated[int, Field(strict=True, ge=least)]], Field(min_length=1), UNIQUE]
     return steps | Annotated[Any, WithJsonSchema(_one_of("range"))]
 
 
 def _one_of(*kinds: str) -> JsonSchemaValue:
     """Return the JSON schema of a range of one of these kinds."""
-    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
-    ranges = {kind: numbers | {"description": ", ".join(arguments_of(kind))} for kind in kinds}
+    number = {"type": "number"}
     return {
         "type": "object",
-        "properties": ranges,
+        "properties": {
+            kind: {
+                "type": "array",
+                "items": [number, number, number if kind == "range" else {"type": "integer", "minimum": 1}],
+                "minItems": 3,
+                "maxItems": 3,
+                "description": f"[{', '.join(arguments_of(kind))}]: {RANGES[kind]}.",
+            }
+            for kind in kinds
+        },
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
@@ -112,7 +126,7 @@ def once(column: Column) -> Column:
 def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
     if len(written) != 1 or (kind := next(iter(written))) not in RANGES:
         names = [str(name) for name in written if name not in RANGES]
-        raise ValueError(f"expected one of {', '.join(RANGES)}{nearest(names[0], RANGES) if names else ''}")
+        raise ValueError(f"expected one of {', '.join(RANGES)}{nearest(names[0], [*RANGES]) if names else ''}")
     arguments = written[kind]
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):

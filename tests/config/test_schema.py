@@ -126,6 +126,43 @@ def test_short_forms_and_quotes_are_known(written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "{arms: [none, none]}",
+        "{seeds: [1, 1]}",
+        "{probes: [rank, rank]}",
+        "{train: {record_at: [7, 7]}}",
+        "{tune: {sample: {model.depth: {choice: [3, 3]}}, trials: 2}}",
+        "{tune: {sample: {train.lr: {uniform: [0, 1, 3]}}, trials: 2}}",
+        "{tune: {sample: {train.lr: {loguniform: [1]}}, trials: 2}}",
+        "{grid: {train.lr: {logspace: [1, 2, 2.5]}}}",
+        "{grid: {train.lr: {linspace: [1, 2, 0]}}}",
+        "{model: {family: module, source: net.py}}",
+        "{train: {lr: '1.2.3'}}",
+        "{train: {epochs: '1e1'}}",
+    ],
+)
+def test_lists_and_texts_of_a_wrong_form_are_refused(written: str) -> None:
+    raw = parse(written, "")
+    assert loaded(raw)[0] is None
+    assert faults(raw)
+
+
+@pytest.mark.parametrize("text", ["1_0", " +5.00 ", "1_0.5e-1_0", ".5", "5.", "-0", "1.", "١", "1e", "", "0x1", "5._0", "1e_1"])
+def test_numbers_in_quotes_are_those_that_the_loader_reads(text: str) -> None:
+    for raw in ({"train": {"lr": text}}, {"train": {"epochs": text}}):
+        config, said = loaded(raw)
+        assert bool(faults(raw)) == (config is None and "greater than" not in said)
+
+
+def test_editors_suggest_nothing_that_only_runs_write_and_fill_no_section_in() -> None:
+    schema: Any = validator(ExperimentConfig).schema
+    hidden = {name for name, field in schema["properties"].items() if field.get("doNotSuggest")}
+    assert hidden == {"more_seeds", "halving", "tuned"}
+    assert not {"properties", "required"} & schema["definitions"]["TrainSettings"].keys()
+
+
+@pytest.mark.parametrize(
     ("written", "place"),
     [
         ("{data: digits, model: {norm: {epsilon: 1}}}", "$.model"),
