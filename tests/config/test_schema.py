@@ -148,7 +148,9 @@ def test_lists_and_texts_of_a_wrong_form_are_refused(written: str) -> None:
     assert faults(raw)
 
 
-@pytest.mark.parametrize("text", ["1_0", " +5.00 ", "1_0.5e-1_0", ".5", "5.", "-0", "1.", "١", "1e", "", "0x1", "5._0", "1e_1"])
+@pytest.mark.parametrize(
+    "text", ["1_0", " +5.00 ", "1_0.5e-1_0", ".5", "5.", "-0", "1.", "١", "1e", "", "0x1", "5._0", "1e_1"]
+)
 def test_numbers_in_quotes_are_those_that_the_loader_reads(text: str) -> None:
     for raw in ({"train": {"lr": text}}, {"train": {"epochs": text}}):
         config, said = loaded(raw)

@@ -1,7 +1,10 @@
 """MLflow: runs in an experiment of a tracking server or a database, found again by a tag."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 from bnexp.config.text import counted
@@ -13,6 +16,10 @@ ID, DIGEST = "bnexp.id", "bnexp.digest"
 """Tags: whose run it is, and a digest of its content, which is written last."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
 """The most values that MLflow takes in one request."""
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+"""How often a server that doesn't answer is asked again: for some seconds, not for the four minutes of MLflow."""
+NOWHERE = "", "sqlite:", "sqlite::memory:"
+"""URIs without slashes that keep nothing, or that MLflow replaces by its own."""
 
 
 def hand_over(runs: Iterable[TrackedRun], project: str, uri: str) -> str:
@@ -20,15 +27,25 @@ def hand_over(runs: Iterable[TrackedRun], project: str, uri: str) -> str:
 
     An existing run gets the values of steps that it lacks. Its settings stay, since MLflow can't change them.
     """
+    if uri.replace("/", "") in NOWHERE:
+        raise InputError(
+            f'--mlflow "{uri}": expected where runs are kept, such as sqlite:///mlflow.db or http://HOST:5000'
+        )
+    os.environ.setdefault(*RETRIES)
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     try:
         client = MlflowClient(tracking_uri=uri)
         there = client.get_experiment_by_name(project)
+        if there and there.lifecycle_stage == "deleted":
+            raise InputError(
+                f"--mlflow {uri}: experiment {project} is deleted there; restore it, or add --project NAME"
+            )
         experiment = there.experiment_id if there else client.create_experiment(project)
         known = {run.data.tags[ID]: run for run in _runs(client, experiment) if ID in run.data.tags}
-        changed = [_update(client, experiment, known.get(each.id), each) for each in runs]
+        with redirect_stdout(StringIO()):  # with a server, it prints two lines for each run
+            changed = [_update(client, experiment, known.get(each.id), each) for each in runs]
     except MlflowException as error:
         raise InputError(f"--mlflow {uri}: {str(error).splitlines()[0]}") from error
     return f"{uri}: {counted(len(changed), 'run')} in experiment {project}, {sum(changed)} of them new or changed"

@@ -31,8 +31,10 @@ def hand_over(runs: Iterable[TrackedRun], project: str, target: str = "") -> str
                 shutil.rmtree(folder)
             _write(wandb, each, project, wandb.Settings(**options), resume=None if offline else "allow")
             names.append(each.name)
+        wandb.teardown()  # which waits until all is written
     except wandb.Error as error:
-        remedy = "wandb login, or WANDB_MODE=offline to write folders for wandb sync"
+        login = "wandb login, or WANDB_MODE=offline to write folders for wandb sync"
+        remedy = "add --project NAME" if "project name" in str(error) else login
         raise InputError(f"--wandb: {str(error).splitlines()[0]} ({remedy})") from error
     if offline:
         return f"{settings.wandb_dir}: {counted(len(names), 'run')} of project {project}; wandb sync uploads them"

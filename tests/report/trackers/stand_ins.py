@@ -35,7 +35,8 @@ def mlflow() -> dict[str, ModuleType]:
             self.experiments = stores[tracking_uri]
 
         def get_experiment_by_name(self, name: str) -> Any:
-            return SimpleNamespace(experiment_id=name) if name in self.experiments else None
+            stage = "deleted" if name == "deleted" else "active"
+            return SimpleNamespace(experiment_id=name, lifecycle_stage=stage) if name in self.experiments else None
 
         def create_experiment(self, name: str) -> str:
             self.experiments[name] = []
@@ -76,6 +77,7 @@ def mlflow() -> dict[str, ModuleType]:
 
         def set_terminated(self, number: int, status: str, end_time: int) -> None:
             self._run(number).info.status = status
+            print(f"🏃 View run {number}")  # as the real one does with a server
 
     class Page(list[Any]):
         token: int | None = None
@@ -123,12 +125,15 @@ def wandb(folder: Path, mode: str) -> dict[str, ModuleType]:
     def init(*, id: str, resume: str | None, settings: Any, **about: Any) -> Run:
         if about["project"] == "no account":
             raise WandbError("No API key configured.")
+        if "/" in about["project"]:
+            raise WandbError(f"Invalid project name '{about['project']}': cannot contain '/'")
         name = f"offline-run-{next(numbers)}-{id}" if mode == "offline" else f"run-{id}"
         return Run(folder / name / "run.json", resume == "allow" and mode == "online", about | {"id": id})
 
     settings = SimpleNamespace(mode=mode, wandb_dir=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     content = {"init": init, "Error": WandbError, "Settings": dict, "setup": lambda: SimpleNamespace(settings=settings)}
+    content["teardown"] = lambda: None
     return modules(wandb=content)
 
 

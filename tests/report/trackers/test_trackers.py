@@ -94,6 +94,30 @@ def test_a_store_that_mlflow_does_not_know_is_refused(tracker: Tracker) -> None:
         TRACKERS["mlflow"]([], "project", "nowhere:" if tracker.real else "nowhere")
 
 
+@pytest.mark.parametrize("uri", ["", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_store_that_keeps_nothing_is_refused(uri: str) -> None:
+    with pytest.raises(InputError, match=f'^--mlflow "{uri}": expected where runs are kept, such as sqlite:///mlflow'):
+        TRACKERS["mlflow"]([], "project", uri)
+
+
+@pytest.mark.parametrize("tracker", ["mlflow stand-in"], indirect=True)
+def test_a_deleted_experiment_of_mlflow_is_refused_with_the_remedy(tracker: Tracker) -> None:
+    TRACKERS["mlflow"]([], "deleted", "sqlite:///a.db")
+    with pytest.raises(InputError, match=r"a\.db: experiment deleted is deleted there; restore it, or add --project N"):
+        TRACKERS["mlflow"]([], "deleted", "sqlite:///a.db")
+
+
+def test_nothing_is_printed_on_the_way(tracker: Tracker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracker.hand_over(list(tracked_runs(make_run(tmp_path / "run"))))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("tracker", ["wandb online stand-in"], indirect=True)
+def test_a_project_that_wandb_does_not_take_is_refused_with_the_remedy(tracker: Tracker, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--wandb: Invalid project name .* \(add --project NAME\)$"):
+        TRACKERS["wandb"](tracked_runs(make_run(tmp_path / "run", 1)), "a/b", "")
+
+
 @pytest.mark.parametrize("tracker", ["wandb online stand-in"], indirect=True)
 def test_without_an_account_wandb_is_refused_with_the_remedy(tracker: Tracker, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--wandb: No API key configured\. \(wandb login, or WANDB_MODE=offline"):
