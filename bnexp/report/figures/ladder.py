@@ -18,7 +18,7 @@ _NAMES = 1.6
 """Inches for the names of the arms."""
 
 
-def ladder_figure(study: Study, comparison: Comparison) -> Figure:
+def ladder_figure(study: Study, comparison: Comparison, title: str) -> Figure:
     """Return the figure: a line per arm, its differences to the baseline at the left and to the whole at the right."""
     rungs = comparison.ladder
     tuned = any(rung.best_difference is not None for rung in rungs)
@@ -30,7 +30,7 @@ def ladder_figure(study: Study, comparison: Comparison) -> Figure:
         for regime in shown
     ]
     figure, body = new_figure(
-        title=study.title,
+        title=title,
         caption=join_caption(
             f"difference in {words(comparison.metric)}, paired over {comparison.unit}s",
             "line: its 95 % interval; the mark is hollow where that contains 0",

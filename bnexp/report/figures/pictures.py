@@ -110,7 +110,7 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
     if any(row.arm != comparison.baseline for row in rows):
         yield "differences", Picture(partial(difference_figure, study, comparison), paired)
     if comparison.ladder:
-        yield "ladder", Picture(partial(ladder_figure, study, comparison), paired)
+        yield "ladder", Picture(partial(ladder_figure, study, comparison, study.title), paired)
     if any(config.tuned for config in study.configs.values()):
         missing = "" if comparison.tuning else why_no_tuning(study)
         yield "tuning", Picture(partial(tuning_figure, study, comparison, study.title), missing)

@@ -127,7 +127,8 @@ def pictures(study: Study, comparison: Comparison, images: Misclassified | None)
             found.setdefault(place, []).append(Picture(name, words, svg_uri(figure)))
 
     if comparison.ladder:
-        add("ladder", "ladder", _about(LADDER, study.label(comparison.baseline)), ladder_figure(study, comparison))
+        words = _about(LADDER, study.label(comparison.baseline))
+        add("ladder", "ladder", words, ladder_figure(study, comparison, title=""))
     if comparison.tuning:
         add("tuning", "tuning", TUNING, tuning_figure(study, comparison, title=""))
     for name, figure in probe_figures(study, title=""):

@@ -4,7 +4,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from gzip import decompress
 from html.parser import HTMLParser
@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bnexp.analysis.comparison import Rung
 from bnexp.analysis.misclassified import misclassified
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning_curve import Tried, Tuning, tuning_rows
 from bnexp.config.data import DataSettings
 from bnexp.config.model import ModelSettings
 from bnexp.config.trial import TrialSettings
+from bnexp.report.figures import ladder
+from bnexp.report.figures.frame import new_figure
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.page import (
@@ -357,6 +360,25 @@ def test_tries_of_a_tuning_have_a_picture_a_table_and_a_definition() -> None:
     assert TUNING.trap in html
     assert f'alt="{TUNING.kind}"' in html
     assert TUNING.trap not in page(made, compared(made))
+
+
+def test_the_ladder_has_a_picture_with_a_heading_and_without_a_title_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    titles: set[str] = set()
+
+    def noted(title: str, **rest: Any) -> Any:
+        titles.add(title)
+        return new_figure(title=title, **rest)
+
+    monkeypatch.setattr(ladder, "new_figure", noted)
+    made, numbers = study(), dict.fromkeys(field.name for field in fields(Rung))
+    rungs = tuple(Rung(**numbers | {"arm": arm, "baseline": "none", "full": "before"}) for arm in made.arms)
+    parsed = Parsed(page(made, replace(compared(made), ladder=rungs)))
+    assert "What takes BN apart" in parsed.text("h3")
+    (picture,) = parsed.all("img")
+    assert "differences to none at the left" in str(picture["alt"])
+    assert titles == {""}
 
 
 def test_misclassified_images_have_a_section_with_counts_a_picture_and_their_numbers(tmp_path: Path) -> None:
