@@ -253,9 +253,9 @@ def report(
 
 
 def _show_files(written: Sequence[Path], told: Sequence[str], *, as_json: bool, quiet: bool) -> None:
-    """Print the files that were written, and what was handed over to trackers; in JSON the files alone."""
+    """Print the files that were written, and what was handed over to trackers; in JSON the files alone, on a line."""
     if as_json:
-        print_json([str(path) for path in written])
+        print_json([str(path) for path in written], indent=None)
     elif not quiet:
         print_line(plain("\n".join([*map(str, written), *told])))
 
@@ -288,19 +288,18 @@ def _warning_once() -> Callable[[str], None]:
 def _write_again(
     runs: Sequence[Path], write: Callable[[int | None], list[Path]], show: Callable[[list[Path]], None]
 ) -> None:
-    """Write pages now and whenever their runs have changed, until none trains any more; show what, the first time.
+    """Write pages now and whenever their runs have changed, until none trains any more; show each file the first time.
 
     The last page doesn't reload any more.
     """
     from bnexp.store.following import changes, pulse
 
-    shown = False
+    shown: list[Path] = []
     try:
         for over in changes(runs, RENEWED):
-            written = write(None if over else RENEWED)
-            if not shown:
-                show(written)
-            shown = True
+            if new := [path for path in write(None if over else RENEWED) if path not in shown]:
+                show(new)
+            shown += new
     except KeyboardInterrupt:
         return  # the way to stop
     for run in runs:

@@ -285,7 +285,7 @@ def _section(name: str, output: Output) -> str:
     known, entry = schema.get("$defs", {}), schema["items"] if output.form == "list" else schema
     entry = known[entry["$ref"].rpartition("/")[2]] if "$ref" in entry else entry
     if "properties" not in entry:
-        return f"{head} the path of a file that was written, as text."
+        return f"{head} the path of a file that was written, as text. With `--follow` a second list has the pictures."
     rows = (f"| `{key}` | {values} | {_cell(meaning)} |" for key, values, meaning in _rows("", entry, known))
     return "\n".join(
         [f"{head} {_cell(entry['description'])}\n", "| key | value | meaning |", "| --- | --- | --- |", *rows]

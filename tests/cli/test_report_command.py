@@ -1,5 +1,6 @@
 """`bnexp report`: the page, the pictures and the event files, in a run's folder or beside several."""
 
+import json
 import shutil
 import sys
 from importlib.machinery import ModuleSpec
@@ -151,10 +152,13 @@ def test_following_writes_the_page_after_each_change_and_pictures_when_the_run_h
 
     def write_report(study: object, comparison: object, page: Path, pictures: Path | None, reload: int | None) -> Any:
         written.append((pictures, reload))
-        return [page]
+        return [page, pictures / "curves.png"] if pictures else [page]
 
     monkeypatch.setattr(summary, "write_report", write_report)
     monkeypatch.setattr(following, "changes", lambda runs, every: iter([False, False, True]))
     done = cli("report", "tiny", "--follow")
     assert (done.code, written) == (0, [(None, 10), (None, 10), (Path("runs") / run.name, None)])
-    assert (done.out, done.err) == (f"runs/{run.name}/report.html\n", f"bnexp: {run.name}: ended\n")
+    files = [f"runs/{run.name}/{name}" for name in ("report.html", "curves.png")]
+    assert (done.out.splitlines(), done.err) == (files, f"bnexp: {run.name}: ended\n")
+    listed = cli("report", "tiny", "--follow", "--json").out.splitlines()
+    assert [json.loads(line) for line in listed] == [files[:1], files[1:]]
