@@ -234,7 +234,10 @@ def report(
             say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended so far")
         events = [write_tensorboard(run) for run in some] if tensorboard else []
         folder, place = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
-        written = write_report(study, comparison, folder / "report.html", place if drawn else None, reload)
+        try:
+            written = write_report(study, comparison, folder / "report.html", place if drawn else None, reload)
+        except OSError as error:
+            raise InputError(f"{folder}: can't be written ({error.strerror}); report on a copy of it") from error
         told.extend(hand_over(run, name, target, project) for name, target in targets.items() for run in some)
         return [*written, *events]
 

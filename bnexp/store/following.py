@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bnexp.store.files import CURVES, ENVIRONMENT, LOCK, LOG, OWNER, TRIALS, read, read_environment
+from bnexp.store.files import CONFIG, CURVES, ENVIRONMENT, LOCK, LOG, OWNER, TRIALS, read, read_environment
 
 State = Literal["ended", "training", "elsewhere", "stopped"]
 """`elsewhere`: begun on another machine, so only its files tell whether it still trains."""
@@ -48,9 +48,9 @@ def pulse(run: Path) -> Pulse:
 
 
 def stamp(run: Path) -> tuple[tuple[int, int], ...]:
-    """Return when each file that grows was last written, in nanoseconds, and its size; they differ after any change."""
+    """Return when each of its files was last written, in nanoseconds, and its size; they differ after any change."""
     found = []
-    for name in (TRIALS, CURVES, ENVIRONMENT, LOG):
+    for name in (CONFIG, TRIALS, CURVES, ENVIRONMENT, LOG):
         try:
             about = os.stat(run / name)
         except OSError:

@@ -145,6 +145,18 @@ def test_without_pictures_there_is_the_page_alone(runs: Path, cli: Command, run:
     assert {path for path in tree(runs) if path not in before} == {f"{run.name}/report.html"}
 
 
+def test_what_cannot_be_written_is_said_with_a_way_out(
+    runs: Path, cli: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(path: Path, content: str) -> None:
+        raise PermissionError(13, "Permission denied", f"{path}.123")
+
+    monkeypatch.setattr(summary, "replace", replace)
+    refused = cli("report", "tiny")
+    assert refused.code == 2
+    assert refused.err == f"bnexp: runs/{run.name}: can't be written (Permission denied); report on a copy of it\n"
+
+
 def test_following_writes_the_page_after_each_change_and_pictures_when_the_run_has_ended(
     runs: Path, cli: Command, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

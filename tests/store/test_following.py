@@ -86,3 +86,10 @@ def test_the_newest_lines_of_the_log_are_those_at_its_end(run: MadeRun) -> None:
     assert [line.split(" ", 1)[1] for line in newest_lines(run.path, 2)] == ["line 4998", "line 4999"]
     (run.path / "log.txt").unlink()
     assert newest_lines(run.path, 2) == []
+
+
+def test_of_a_run_with_its_configuration_alone_that_was_written_last(run: MadeRun) -> None:
+    for path in run.path.iterdir():
+        if path.is_file() and path.name != "config.yaml":
+            path.unlink()
+    assert pulse(run.path).silent < SILENT
