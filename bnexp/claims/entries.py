@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from bnexp.config.base import Settings, written_as
 from bnexp.config.experiment import ExperimentConfig
@@ -13,6 +13,7 @@ from bnexp.config.load import Overrides, override, resolve, shipped
 from bnexp.config.problems import explain
 from bnexp.config.sweep import once
 from bnexp.config.text import Lines, printable
+from bnexp.config.trial import CHANGES
 from bnexp.config.yaml import read_mapping
 from bnexp.errors import ConfigError, InputError, Problem, nearest, refuse_twice
 
@@ -27,7 +28,7 @@ class EntrySettings(Settings):
 
     experiment: Annotated[dict[str, Any], written_as(ExperimentConfig)] | None = None
     """A configuration as in configs/, without a name."""
-    tiers: dict[Tier, dict[str, Any]] = Field(default={})
+    tiers: dict[Tier, Annotated[dict[str, Any], WithJsonSchema(CHANGES)]] = Field(default={})
     """By tier what it changes of the experiment, as on the command line: dotted.key: value."""
     discuss: Annotated[tuple[Lines, ...], Field(max_length=2), AfterValidator(once)] = ()
     """Questions for a class, one or two; pages show them (`--html`)."""

@@ -270,7 +270,10 @@ of their values; `[]` stands for the entries of a list.
 `bnexp schema NAME` prints the JSON schema of an output; NAME is its heading. Each output has a version. Later releases
 may add keys. If one removes a key or changes its meaning, it raises the version. `bnexp run` prints what
 `compare` prints; `bnexp claims run` and `bnexp papers run` print what their `show` prints. This page is made by
-`bnexp schema --markdown`."""
+`bnexp schema --markdown`.
+
+With `--columns`, the records of `compare` have these keys only, besides `point`, `axis` and `arm`; the schema is that
+of whole records."""
 
 
 def to_markdown() -> str:

@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 from bnexp.config.base import Settings
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.keys import section_of
-from bnexp.config.trial import SETTING, VALUE, TrialSettings
+from bnexp.config.trial import CHANGES, SETTING, VALUE, TrialSettings
 
 Schema = Mapping[str, Any]
 """A part of a JSON schema."""
@@ -42,6 +42,8 @@ BOOLEANS = ("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n")
 """Words that pydantic takes for booleans, in any case, as it does "1" and "0"."""
 ARGUMENTS = r"^model\.arguments\.[^.]+$"
 """Keys of the arguments of a network of one's own."""
+BY_NAME = r"^(arms|labels|grid|zip|tune\.grid|tune\.sample)\."
+"""Keys below sections that have a key for each arm or setting."""
 BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 """pydantic's names of bounds, which fields that are checked before their type is have."""
 
@@ -206,6 +208,12 @@ def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
         """Where the models allow any setting, put in the keys of all settings and their values."""
         if part == SETTING:
             return {"anyOf": [{"enum": list(settings)}, {"pattern": ARGUMENTS}]}
+        if part == CHANGES:
+            parts = definitions[ExperimentConfig.__name__]["properties"]
+            whole = dict(_settings(ExperimentConfig, definitions, parts, place=ExperimentConfig.__name__))
+            mappings["changes"] = _mapping(VALUE, whole)
+            mappings["changes"]["patternProperties"][BY_NAME] = {}
+            return reference("changes")
         if part.get("propertyNames", {}).get("format") != SETTING["format"]:
             return part
         under = part.pop("additionalProperties")

@@ -140,6 +140,7 @@ def _no_device(name: str) -> str:
 
 SETTING = {"type": "string", "format": "key of a setting"}
 VALUE = {"format": "value of the setting"}
+CHANGES = {"type": "object", "format": "changes of an experiment"}
 """Stand in JSON schemas for what `schema.py` knows of each setting."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]

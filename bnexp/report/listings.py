@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from sys import maxsize
 from textwrap import wrap
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -37,14 +37,16 @@ MOST_SEEDS = 6
 """Seeds that are listed one by one."""
 
 
+State = Literal["complete", "failed trials", "unfinished", "damaged"]
+
+
 @dataclass(frozen=True)
 class Listed:
     """One run."""
 
     run: str
     path: str
-    state: str
-    """complete, failed trials, unfinished or damaged."""
+    state: State
     ended: int | None = None
     """Trials that have ended."""
     trials: int | None = None
@@ -176,7 +178,7 @@ def _result(comparison: Comparison) -> dict[str, Any]:
     return {"metric": comparison.metric, "baseline": comparison.baseline, "result": best, "standing": stands}
 
 
-def _state(run: RunRecord) -> str:
+def _state(run: RunRecord) -> State:
     if not run.complete:
         return "unfinished"
     return "failed trials" if (run.trials["outcome"] == "failed").any() else "complete"

@@ -82,5 +82,6 @@ def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> lis
     missing = [number for number in wanted or () if number not in kept]
     if missing or not kept:
         which = f"trial {missing[0]} has no" if missing else "no trial has"
-        raise InputError(f"{run.path}: {which} weights yet, or they are damaged; bnexp run trains what is left")
+        remedy = "bnexp run trains what is left, with --retry-failed also what failed"
+        raise InputError(f"{run.path}: {which} weights yet, or they are damaged; {remedy}")
     return [TrainedTrial(planned[number], kept[number]) for number in sorted(kept if wanted is None else wanted)]

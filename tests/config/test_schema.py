@@ -201,3 +201,11 @@ def test_a_claim_has_an_experiment_like_any_other() -> None:
     raw = {"claim": "c", "notes": ["S1"], "literature": ["l"], "tiers": {"small": {}, "full": {}}}
     assert faults(raw | {"experiment": {"data": "digits", "arms": ["none"]}}, ClaimSettings) == []
     assert faults(raw | {"experiment": {"data": {"nam": "digits"}}}, ClaimSettings) == ["$.experiment"]
+
+
+def test_a_tier_changes_what_there_is_to_what_it_can_be() -> None:
+    raw = {"claim": "c", "notes": ["S1"], "literature": ["l"], "experiment": {"data": "digits"}}
+    right = {"train.lr": 1, "seeds": 6, "tune.seeds": 2, "grid.train.lr": [1], "arms.a.train.lr": 2, "model": "resnet"}
+    assert faults(raw | {"tiers": {"small": right, "full": {}}}, ClaimSettings) == []
+    for wrong in ({"train.lrr": 1}, {"train.lr": -1}, {"seeds": 0}, {"probes": ["rnk"]}):
+        assert faults(raw | {"tiers": {"small": wrong, "full": {}}}, ClaimSettings)
