@@ -116,11 +116,13 @@ def show(
 ) -> None:
     """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
     from bnexp.config.experiment import momentum_questions
-    from bnexp.config.load import load
+    from bnexp.config.load import load, with_sources
+    from bnexp.config.source import placed_in
+    from bnexp.store.files import SOURCES
 
     word, *overrides = arguments
     path = config_or_run(word, runs)
-    config = load(path, overrides)
+    config = with_sources(load(path, overrides), placed_in(path.parent / SOURCES))
     for question in momentum_questions(config):
         warn(question)
     say_code(config, silent=as_json or quiet)

@@ -137,13 +137,13 @@ def _version(module: str, hint: str) -> str:
 
 
 def placed_in(folder: Path) -> Callable[[str], str]:
-    """Return a function that points a source to the copy of its file in a run folder; a module stays as it is."""
+    """Return a function that points a source to the copy of its file in a run folder; others stay as they are."""
 
     def place(written: str) -> str:
         source = NetworkSource.parse(written)
         return (
             f"{folder.resolve() / source.digest / source.path.name}:{source.name}#{source.digest}"
-            if source.path
+            if source.path and not source.path.is_absolute()
             else written
         )
 

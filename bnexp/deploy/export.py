@@ -31,6 +31,7 @@ from bnexp.deploy.folding import Difference, Unfoldable, folded
 from bnexp.deploy.module_source import CODE, WEIGHTS, model_source
 from bnexp.errors import BnexpError, InputError, check_installed
 from bnexp.nn.own.networks import OwnNetworks
+from bnexp.nn.own.source import trains_when_imported
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state, to_torch
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial, trained_trials
@@ -281,6 +282,12 @@ class _Export:
         network, trained = self.network(self.dtype), self.trained.network(shape, CPU)
         own = trained if isinstance(trained, OwnNetworks) else None
         if own and own.source.path:
+            if trains_when_imported(own.source):
+                name = own.source.path.name
+                raise InputError(
+                    f"model.source: {name} trains the network when it is imported, and so would the exported module; "
+                    'write if __name__ == "__main__": above bnexp.run, and train again'
+                )
             (folder / CODE).mkdir()
             for file in code_files(own.source.path):
                 (folder / CODE / file.name).write_bytes(file.read_bytes())

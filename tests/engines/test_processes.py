@@ -158,7 +158,13 @@ def test_a_script_without_a_guard_runs_once_though_workers_are_spawned_and_impor
     ended = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=120)
     assert ended.stdout == f"{' '.join(['completed'] * 6)} {6 * 360}\n", ended.stderr
     (run_folder,) = (tmp_path / "runs").iterdir()
-    (run_folder / "log.txt").read_text().index("2 groups")
+    assert "2 groups" in (run_folder / "log.txt").read_text()
+    for words, code, said in ((("show",), 0, ""), (("export", "0"), 2, "script.py trains the network when it is imp")):
+        command = [sys.executable, "-m", "bnexp", words[0], str(run_folder), *words[1:]]
+        ended = subprocess.run(command, cwd="/", env=here, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == code, ended.stderr
+        assert said in ended.stderr
+        assert "completed" not in ended.stdout
 
 
 def test_a_worker_that_dies_loses_nothing(tmp_path: Path, undisturbed: RunRecord, children: Children) -> None:

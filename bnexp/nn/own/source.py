@@ -5,7 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -110,6 +110,15 @@ def _callable(source: NetworkSource) -> Any:
     return found
 
 
+TRAINS = "trains when it is imported"
+"""Attribute of a module whose file does."""
+
+
+def trains_when_imported(source: NetworkSource) -> bool:
+    """Return whether the file of a source was found to train the network that it defines."""
+    return hasattr(sys.modules.get(module_name(source.digest)), TRAINS)
+
+
 def _module(source: NetworkSource) -> ModuleType:
     """Import the module of a source; a file by its digest, so that two states of it are two modules."""
     path, name = source.path, module_name(source.digest)
@@ -131,8 +140,9 @@ def _module(source: NetworkSource) -> ModuleType:
     # Python would reuse bytecode of a file of the same size that was changed within the same second.
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        with suppress(TrainsNow):
-            spec.loader.exec_module(module)
+        spec.loader.exec_module(module)
+    except TrainsNow:
+        setattr(module, TRAINS, True)
     except BaseException:
         del sys.modules[name]
         raise
