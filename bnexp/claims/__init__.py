@@ -1,1 +1,1 @@
-"""What is claimed about batch normalization: the experiments behind each claim, and what their data say of it."""
+"""Claims about batch normalization: the experiments that test them, and what their data say."""

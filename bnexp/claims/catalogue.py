@@ -29,7 +29,7 @@ from bnexp.config.trial import Name, TrialKey, Value
 from bnexp.errors import ConfigError, Problem
 
 FEWEST = 3
-"""Seeds at the first of several looks: two pairs hardly have a spread."""
+"""The fewest seeds at the first of several looks: two pairs say hardly anything of the spread."""
 Note = Literal["S0", "S1", "S2", "S3", "S4"]
 ValueName = Literal[
     "final_test_accuracy",
@@ -62,14 +62,14 @@ class Published(Settings):
 
 
 class OverSettings(Settings):
-    """How one swept axis becomes one number of each arm and seed."""
+    """How the values along a swept axis become one number for each arm and seed."""
 
     key: TrialKey
     by: Literal["worst", "best", "spread", "largest", "slope"]
-    """worst, best, spread: of the values along the axis; largest: the largest setting that is usable; slope: of the
-    value against the setting's logarithm (give log: true for that of the value's)."""
+    """worst, best, spread: of the values along the axis; largest: the largest usable setting; slope: of the value
+    against the logarithm of the setting (with log: true, of the value's logarithm)."""
     least: Fraction | None = None
-    """largest: the value from which on a setting is usable; null = the trial has to be above chance."""
+    """largest: the least value with which a setting is usable; null = the trial has to be above chance."""
     short_by: Fraction | None = None
     """largest: how far the value of a usable setting may be below the arm's and seed's best one along the axis."""
 
@@ -86,29 +86,29 @@ class MeasureSettings(Settings):
     label: Line
     """Its name in words, with the unit."""
     value: ValueName
-    """A column of trials.csv; steps_to and seconds_to an accuracy; steps_to_loss; seconds_per_step; roughness, the
-    standard deviation of the changes of the accuracy from record to record in the second half; gap, training less test
-    accuracy, at the end or at a training loss; a probe; diverged, 1 or 0; or measured, what a check has measured side
-    by side."""
+    """A column of trials.csv, or one of these. steps_to, seconds_to: the time to an accuracy. steps_to_loss.
+    seconds_per_step. roughness: the standard deviation of the changes of the accuracy between records, in the second
+    half of the training. gap, gap_at_loss: training minus test accuracy, at the end or at a training loss. probe.
+    diverged: 1 or 0. measured: the values that a check measured side by side."""
     arm: Name = "before"
     baseline: Name = "none"
     better: Literal["higher", "lower"]
-    """Which way the claim says that the arm lies of the baseline."""
+    """Whether the arm has the higher or the lower value, according to the claim."""
     margin: Positive
-    """The least mean difference that counts, in the unit of the value; of logarithms, in theirs."""
+    """The least mean difference that counts, in the unit of the value; for logarithms, a difference of logarithms."""
     log: bool = False
     """Compare logarithms: differences are ratios then."""
     absolute: bool = False
     """Compare absolute values."""
     diverged: Literal["left_out", "counted"] = "left_out"
-    """left_out: pairs in which a trial diverged are no part of accuracies, losses, gaps and roughness; let a measure
-    `value: diverged` stand beside. counted: they are in as they ended, where failing is the point, as of a worst case.
-    Times to a threshold are censored either way, and probes are taken of every trial."""
+    """left_out: accuracies, losses, gaps and roughness leave out pairs in which a trial diverged; add a measure with
+    `value: diverged` beside them. counted: such pairs count with their last values, where failing is the point, as in a
+    worst case. Times to a threshold are censored either way, and probes count for every trial."""
     at: dict[TrialKey, Value] = Field(default={})
-    """Look at these values of swept settings only; over all others the mean is taken."""
+    """Use only these values of swept settings; over other swept settings the mean is taken."""
     each: Annotated[tuple[TrialKey, ...], written_as(TrialKey | list[TrialKey]), AfterValidator(once)] = ()
-    """A swept setting, or several: one row for each value, or combination of values, so that unlike ones are never
-    averaged. Where the first measure has it, the verdict is the one that all its rows share, or else DEPENDS."""
+    """One swept setting, or several: each value, or combination of values, gets a row of its own and is not averaged
+    with others. If the first measure has it, the verdict is the one that all its rows share, or else DEPENDS."""
     over: OverSettings | None = None
     change: dict[TrialKey, tuple[Value, Value]] = Field(default={}, max_length=1)
     """Compare how the difference between the arms changes from one value of a swept setting to another."""
@@ -121,11 +121,11 @@ class MeasureSettings(Settings):
     probe: Line | None = None
     """The name in probes.csv."""
     minus: Line | None = None
-    """probe: the name of another one, which is subtracted trial by trial."""
+    """probe: another probe, which is subtracted trial by trial."""
     layer: Line | None = None
     """probe: the layer; null = the mean over all."""
     steps: tuple[Size, Size] | None = None
-    """probe: the first and the last step that count; null = all. Several moments are averaged."""
+    """probe: the first and the last step that count; null = all. Over several records the mean is taken."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -192,13 +192,13 @@ class ClaimSettings(EntrySettings):
     """A file in configs/claims/. A claim has a check, which holds or fails, or an experiment, whose data decide."""
 
     claim: Lines
-    """As the notes put it."""
+    """The claim in the words of the notes."""
     tested: Lines = ""
     """The statement that is tested, where the notes are wrong as worded or say too little."""
     as_worded: bool = True
     """false: the notes' wording is wrong, and what is tested is its correction."""
     notes: Annotated[tuple[Note, ...], Field(min_length=1), AfterValidator(once)]
-    """Which study notes say it."""
+    """The study notes that make the claim."""
     literature: Annotated[tuple[Line, ...], Field(min_length=1), AfterValidator(once)]
     published: tuple[Published, ...] = ()
     check: Annotated[str, OneOf(CHECKS)] | None = None
@@ -208,11 +208,11 @@ class ClaimSettings(EntrySettings):
     primary: Literal["equal", "tuned"] | None = None
     """Which regime decides; null = tuned where the experiment has tune, else equal."""
     looks: tuple[Count, ...] = ()
-    """Numbers of seeds, such as [6, 12, 24]: the claim runs with the first, and goes on to the next as long as its
-    verdict is INCONCLUSIVE. Its intervals are valid over all looks. Where the tuning is repeated, also the numbers of
-    tuning studies. Without looks the seeds are fixed beforehand."""
+    """Numbers of seeds, such as [6, 12, 24]. The claim runs with the first number, and with the next as long as its
+    verdict is INCONCLUSIVE. Its intervals are valid over all looks. If tuning is repeated, these are also the numbers
+    of tuning studies. Without looks the seeds are fixed beforehand."""
     expect: Lines = ""
-    """Settings in which BN is expected to lose, or a surprising result; shown beside what was found."""
+    """Where BN is expected to lose, or which surprise to expect; shown beside the result."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -256,13 +256,13 @@ class Claim(Entry[ClaimSettings]):
         return self.settings.check
 
     def stages(self, tier: Tier) -> list[ExperimentConfig]:
-        """Return the experiment of a tier at each look, of which there is one where seeds are fixed beforehand."""
+        """Return the experiment of a tier at each look; if seeds are fixed beforehand, there is one look."""
         first = super().stages(tier)
         return [at_look(each, seeds) for each in first for seeds in self.settings.looks] or first
 
 
 def find_claims(written: Sequence[str] = ()) -> list[Claim]:
-    """Return the claims meant by their names or files, without any all that come with bnexp: exact ones first.
+    """Return the claims with these names or files, by default all that come with bnexp; exact ones first.
 
     Raises:
         InputError, ConfigError: as find_entries.

@@ -14,11 +14,11 @@ from bnexp.report.style import GREY, PALE
 HOLDS, FAILS = "#009E73", "#D55E00"
 """Colours of the Okabe-Ito palette."""
 _NAMES, _FOUND = 0.34, 0.56
-"""Shares of the width: of the names of findings, and of what was found."""
+"""Shares of the figure's width: the names of findings, and the texts of what was found."""
 _LEAST, _MOST = -18, 2
-"""Powers of ten at the ends of the axis; what is 0 stands at the lower one, what is beyond at the upper one."""
+"""Powers of ten at the ends of the axis: 0 stands at the lower end, and what lies beyond at the upper one."""
 _MOST_ROWS = 12
-"""Findings that are drawn; what is tested comes first."""
+"""Most findings that are drawn; tested ones come first."""
 _CAPTION = (
     "A dot is the distance between what was computed and what is claimed, on a logarithmic axis. It may lie up to the "
     "grey line; where there is none it has to be 0, and what was found stands beside it."
@@ -27,7 +27,7 @@ _EXACT = "A dot: exactly as claimed."
 
 
 def findings_figure(result: CheckResult, title: str) -> Figure | None:
-    """Return the picture: a row for each finding, with its error, or where nothing is tested with what was found."""
+    """Return the picture: a row for each finding, with its error or, if nothing is tested, with what was found."""
     tested = [each for each in result.findings if each.error is not None]
     told = [each for each in result.findings if each.error is None]
     rows = [*tested, *told][:_MOST_ROWS]

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from bnexp.engines.engine import EngineChoice
 
 WIDE_FROM = 160
-"""Columns of a terminal that show the whole table; fewer, and a pipe, show what a verdict is judged by."""
+"""The whole table needs a terminal with this many columns; others, and pipes, get the columns that verdicts rest on."""
 
 app = typer.Typer(name="claims", help="What is claimed about BN, tested, with verdicts.", no_args_is_help=True)
 
 
 class Tier(StrEnum):
-    """How much is spent on a claim."""
+    """How much computing a claim may take."""
 
     small = "small"
     full = "full"
@@ -42,7 +42,7 @@ class Format(StrEnum):
 
 
 def completion(catalogue: str) -> Callable[[str], list[str]]:
-    """Return the shell completion of the names that come with bnexp: of claims or papers."""
+    """Return the shell completion for the names of shipped claims or papers."""
 
     def complete(incomplete: str) -> list[str]:
         from bnexp.config.load import shipped
@@ -143,7 +143,7 @@ def run_missing(
     silent: bool,
     undecided: Callable[[Any], bool] = lambda entry: False,
 ) -> None:
-    """Run what of claims or papers has not run yet, and tell how it goes on; see run_entries."""
+    """Run the claims or papers that have not run yet, and report progress; see run_entries."""
     from bnexp.cli.output import saying
     from bnexp.screen import warn
 
@@ -168,7 +168,7 @@ def _show(
     everything: bool = False,
     known: bool = False,
 ) -> "list[Evidence]":
-    """Print the verdicts and return what is known; known: judge all measures, whether they are printed or not."""
+    """Print the verdicts and return the evidence; with `known`, judge all measures, printed or not."""
     from bnexp.claims.evidence import evidence
     from bnexp.claims.rows import rows_json
     from bnexp.claims.tables import claims_table
@@ -205,7 +205,7 @@ def _check(found: "list[Evidence]", check: bool) -> None:
 
 
 def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs: Path | None) -> list[Path]:
-    """Write the page and the document as far as they are wanted; return their files."""
+    """Write the page and the document, if they are wanted; return their files."""
     from bnexp.claims.documents import claims_page, document
     from bnexp.claims.evidence import evidence
 

@@ -1,4 +1,4 @@
-"""Claims as documents: docs/claims.md, and what their page shows."""
+"""Claims as documents: docs/claims.md, and the content of their page."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,11 +46,11 @@ KINDS = {
     VerdictLabel.equivalent: "small",
     VerdictLabel.too_small: "small",
 }
-"""How a verdict is coloured; the word stands in the colour."""
+"""The colour of each verdict's word."""
 MOST_POINTS = 3
-"""Grid points at which the arm is behind that are named; of more the number is said."""
+"""Up to this many grid points at which the arm is behind are named; of more only the number is given."""
 MOST_OPPOSITE = 3
-"""Measures against the claim that are named; the table has them all."""
+"""Up to this many measures against the claim are named; the table has them all."""
 
 
 def document(
@@ -245,7 +245,7 @@ def _capital(text: str) -> str:
 
 
 def surprises(evidence: Evidence) -> list[str]:
-    """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
+    """Return the surprises in the data, above all where the arm loses; empty without any."""
     found, rows = [], rows_of(evidence)
     primary = rows[0].measure
     labels: dict[str, list[VerdictLabel]] = {}
@@ -287,19 +287,19 @@ def _points_against(evidence: Evidence) -> Iterator[str]:
 
 
 def cost(evidence: Evidence) -> str:
-    """Say what it took; nothing where nothing has run."""
+    """Say what the runs cost; empty if nothing has run."""
     return f"{evidence.result.seconds:.0f} s" if evidence.result else cost_text(evidence.studies.values())
 
 
 def cost_text(studies: Iterable[Study]) -> str:
-    """Say how many trials were measured and how long they took; nothing where none was."""
+    """Say how many trials were measured and how long they took; empty without any."""
     times = [each.trials["seconds"] for each in studies]
     trials, seconds = sum(map(len, times)), sum(each.sum() for each in times)
     return f"{counted(trials, 'measured trial')}, {seconds:.0f} s" if times else ""
 
 
 def environments_text(studies: Iterable[Study]) -> str:
-    """Say when and on what studies were measured: dates, machines, versions."""
+    """Say when and where studies were measured: dates, machines, versions."""
     abouts = [about for study in studies for about in study.environments.values()]
     machines = dict.fromkeys(
         f"{about.get('device_name')} ({about.get('device')}, {about.get('cores')} cores), "
@@ -317,19 +317,19 @@ ALWAYS = (
     *("data.name", "model.family", "model.depth", "model.width", "model.activation"),
     *("train.optimizer", "train.batch_size", "train.epochs", "train.steps", "train.lr"),
 )
-"""Told even where they are as by default."""
+"""Settings that are named even if they have their defaults."""
 OF_FAMILIES = ("model.depth", "model.width", "model.activation", "model.init.scheme", "model.norm.placement")
-"""Not told of a network of the user's own, which brings them with it."""
+"""Settings that a network of the user's own brings with it; they are not named for one."""
 UNTOLD = ("data.root", "train.record_at", "train.checkpoint_every")
 """Paths and recording, which change no result."""
 MOST_VALUES = 4
-"""A swept setting with more values than this is described by its first and last one."""
+"""If a swept setting has more values than this, only the first and the last are named."""
 
 
 def setting_text(config: ExperimentConfig) -> str:
-    """Say what all arms share, what is swept, and what every arm chose from.
+    """Say which settings all arms share, which are swept, and which every arm chose.
 
-    What is swept, chosen, or differs between arms is no shared setting.
+    A setting that is swept, chosen, or different between arms is not shared.
     """
     untuned, point = default_config(config), config.points()[0]
     own, *others = (_flat(untuned.settings(arm, point)) for arm in config.arms)

@@ -20,16 +20,16 @@ from bnexp.errors import ConfigError, InputError, Problem, nearest, refuse_twice
 Tier = Literal["small", "full"]
 
 SEEDS = range(300, 306)
-"""Default of experiments that name none: six seeds that nobody looked at while the entries were written."""
+"""Seeds of experiments that name none: six that nobody looked at while the entries were written."""
 
 
 class EntrySettings(Settings):
-    """What the files of all catalogues have in common."""
+    """Settings that the files of all catalogues have."""
 
     experiment: Annotated[dict[str, Any], written_as(ExperimentConfig)] | None = None
     """A configuration as in configs/, without a name."""
     tiers: dict[Tier, Annotated[dict[str, Any], WithJsonSchema(CHANGES)]] = Field(default={})
-    """By tier what it changes of the experiment, as on the command line: dotted.key: value."""
+    """The changes that each tier makes to the experiment, as on the command line: dotted.key: value."""
     discuss: Annotated[tuple[Lines, ...], Field(max_length=2), AfterValidator(once)] = ()
     """Questions for a class, one or two; pages show them (`--html`)."""
 
@@ -48,7 +48,7 @@ class Entry(Generic[S]):
     """An entry whose file has been checked."""
 
     catalogue: ClassVar[str]
-    """The folder of such files below configs/, that of their runs, and the command that runs them."""
+    """Name of the folder of such files below configs/, of that of their runs, and of the command that runs them."""
 
     id: str
     """Name of its file."""
@@ -64,12 +64,12 @@ class Entry(Generic[S]):
         return None
 
     def stages(self, tier: Tier) -> list[ExperimentConfig]:
-        """Return the experiments of a tier in the order in which they run; a later one has all trials of the former."""
+        """Return the experiments of a tier in the order in which they run; each has all trials of the one before."""
         return [self.experiments[tier]] if self.experiments else []
 
     @property
     def command_line_name(self) -> str:
-        """How it is named on the command line: by its name, or one of the reader's own by its file."""
+        """Its name on the command line; for a file of the reader's own the path."""
         return self.id if str(shipped(self.catalogue).get(self.id)) == self.source else self.source
 
 
@@ -77,7 +77,7 @@ E = TypeVar("E", bound=Entry[Any])
 
 
 def find_entries(kind: type[E], written: Sequence[str], load: Callable[[Path], E]) -> list[E]:
-    """Return the entries meant by their names or files, without any all that come with bnexp.
+    """Return the entries with these names or files, by default all that come with bnexp.
 
     Args:
         kind: class of the entries.
@@ -86,7 +86,7 @@ def find_entries(kind: type[E], written: Sequence[str], load: Callable[[Path], E
 
     Raises:
         InputError: no such entry, and the message lists what there is; or a file can't be read.
-        ConfigError: a file is wrong, or has another's name; lists every problem of all files.
+        ConfigError: a file is wrong, or two have the same name; lists every problem of all files.
     """
     known = shipped(kind.catalogue)
     if unknown := [name for name in written if name not in known and not Path(name).is_file()]:
@@ -165,7 +165,7 @@ def _experiment(
 
 
 def _placed(problem: Problem, source: str) -> Problem:
-    """Return a problem of a file's experiment with its place in the file; what was typed keeps its own."""
+    """Return a problem of an experiment with its place in the file; one from the command line keeps its place."""
     key = f"experiment.{problem.key}".rstrip(".") if problem.source == source else problem.key
     return Problem(problem.source, key, problem.message)
 
@@ -174,8 +174,8 @@ def unknown_arms(named: Mapping[str, str], experiment: ExperimentConfig) -> Iter
     """Yield the place and the problem of each arm that the experiment doesn't have.
 
     Args:
-        named: arms by where they are named.
-        experiment: the one that is looked at.
+        named: arms, by the place that names them.
+        experiment: the one that should have them.
     """
     arms = list(experiment.arms)
     for place, name in named.items():
@@ -189,8 +189,8 @@ def not_swept(
     """Yield the place and the problem of each setting that the experiment doesn't sweep, or not over such a value.
 
     Args:
-        looked_at: a dotted key and its values, by where they are named.
-        experiment: the one that is looked at.
+        looked_at: a dotted key and its values, by the place that names them.
+        experiment: the one that should sweep them.
     """
     for place, (key, wanted) in looked_at.items():
         tried = [point[key] for point in experiment.points() if key in point]

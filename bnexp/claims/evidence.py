@@ -1,4 +1,4 @@
-"""What is known about each claim: a row for each regime and measure, from run folders and results of checks alone."""
+"""The evidence on each claim: a row for each regime and measure, read from run folders and results of checks."""
 
 import re
 from collections import Counter
@@ -46,12 +46,12 @@ class Chosen:
 
 
 def chosen(config: ExperimentConfig, arms: Sequence[str], where: Point | None = None) -> Iterator[Chosen]:
-    """Yield what arms chose at each grid point; where nothing is tuned, their learning rates, each once.
+    """Yield the values that arms chose at each grid point; if nothing is tuned, each learning rate once.
 
     Args:
         config: the experiment that was measured.
         arms: those of interest.
-        where: values of swept settings, at which points count; without any all do.
+        where: count only grid points with these values of swept settings; None: all.
     """
     here = (where or {}).items()
     if not config.tuned:
@@ -84,7 +84,7 @@ def rows_against(
 
 
 NOT_EVALUATED = ("probe", "diverged", "seconds_per_step")
-"""Values of a measure for which it doesn't matter with what statistics networks are evaluated."""
+"""Values that don't depend on the statistics with which networks are evaluated."""
 DETAILS = re.compile(r" \(.*?\)|; remedy: .*")
 """Parts of a warning that a line of a table has no room for; `bnexp compare` shows them."""
 
@@ -99,15 +99,15 @@ class Judgement:
     pairs: Pairs
     verdict: Verdict
     point: Mapping[str, Any] = field(default_factory=dict)
-    """The values of the measure's `each` that this row is of."""
+    """This row's values of the settings under the measure's `each`."""
     arms: Mapping[str, ArmRow] = field(default_factory=dict)
-    """By name the two arms over the grid points that count: times to the threshold, diverged trials, time of a step."""
+    """The two arms by name, over the grid points that count: time to the threshold, diverged trials, time of a step."""
     choices: tuple[Chosen, ...] = ()
     """Values that the two arms chose; where nothing is tuned, their learning rates."""
     decides: bool = False
     """True for the rows that the claim is judged by."""
     p_holm: float | None = None
-    """Adjusted for the number of rows by which claims are judged together; of these only."""
+    """Adjusted for the number of deciding rows of all claims; only deciding rows have it."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,13 @@ class Evidence:
 
 
 def evidence(claims: Sequence[Claim], tier: Tier, runs: Path, *, everything: bool = True) -> list[Evidence]:
-    """Return what is known about claims, in their order, with Holm's p among the rows that decide by data.
+    """Return the evidence on claims, in their order; rows that decide by data get Holm's adjusted p.
 
     Args:
         claims: as from find_claims.
         tier: in which they ran.
         runs: folder of the run folders.
-        everything: judge all measures, not only the first of each claim, which decides.
+        everything: judge all measures; otherwise only the first of each claim, which decides.
 
     Raises:
         BnexpError: as runs_of.
@@ -199,7 +199,7 @@ def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence
 
 
 def undecided(claim: Claim, tier: Tier, runs: Path) -> bool:
-    """Tell whether the data so far leave a claim INCONCLUSIVE, so that it looks again with more seeds, if it may."""
+    """Tell whether the data so far leave a claim INCONCLUSIVE: then it may look again with more seeds."""
     (found,) = evidence([claim], tier, runs, everything=False)
     return found.label is VerdictLabel.inconclusive
 
@@ -233,7 +233,7 @@ def _doubts(
     arms: Mapping[str, ArmRow],
     choices: Sequence[Chosen],
 ) -> Iterator[str]:
-    """Yield what a reader should watch out for: failed trials, edges, lagging running averages, tuning noise."""
+    """Yield warnings for the reader: failed trials, edges, lagging running averages, tuning noise."""
     if failed := sum(row.failed for row in arms.values()):
         yield f"{failed} of {failed + sum(row.trials for row in arms.values())} trials failed"
     if arms and all(row.trials and row.diverged == row.trials for row in arms.values()):
@@ -252,7 +252,7 @@ def _doubts(
 
 
 def _edges(choices: Sequence[Chosen]) -> str:
-    """Name the arms that chose an end; where tuning was repeated, with how many of their choices these are."""
+    """Name the arms that chose an end; if tuning was repeated, with the number of such choices."""
     every, ends = Counter(each.arm for each in choices), Counter(each.arm for each in choices if each.at_edge)
     several = any(each.study for each in choices)
     return listed(f"{arm} ({count} of {every[arm]} times)" if several else arm for arm, count in ends.items())

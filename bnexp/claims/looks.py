@@ -1,4 +1,4 @@
-"""Until decided: a claim that looks again with more seeds, as long as its verdict is INCONCLUSIVE."""
+"""Looks: a claim may run again with more seeds as long as its verdict is INCONCLUSIVE."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Looks:
     """The looks at one measure so far."""
 
     pairs: tuple[int, ...]
-    """How many pairs there were at each; the last number is that of all."""
+    """How many pairs there were at each look; the last number counts all."""
     taken: int
     """How many looks there were."""
     planned: tuple[int, ...]
@@ -21,10 +21,10 @@ class Looks:
 
 
 def looks_at(seeds: Sequence[int], first: int, planned: Sequence[int], taken: int) -> Looks:
-    """Return the looks so far at pairs of some seeds.
+    """Return the looks so far.
 
     Args:
-        seeds: those of the pairs; a seed without a pair is missing.
+        seeds: of the pairs; a seed without a pair is missing.
         first: the first seed of the claim.
         planned: numbers of seeds at each look.
         taken: how many looks there were.
@@ -34,7 +34,7 @@ def looks_at(seeds: Sequence[int], first: int, planned: Sequence[int], taken: in
 
 
 def at_look(config: ExperimentConfig, seeds: int) -> ExperimentConfig:
-    """Return an experiment with so many consecutive seeds, each with a tuning study of its own if it has several.
+    """Return an experiment with this many consecutive seeds; if it has several tuning studies, each seed gets one.
 
     Raises:
         pydantic.ValidationError: these seeds don't fit the experiment.
@@ -49,7 +49,7 @@ def at_look(config: ExperimentConfig, seeds: int) -> ExperimentConfig:
 
 
 def misfits(config: ExperimentConfig, looks: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """Yield where an experiment doesn't fit the looks at it, and the remedy."""
+    """Yield each place where an experiment doesn't fit its looks, and the remedy."""
     first, count = config.seeds[0], len(config.seeds)
     if count != looks[0] or config.seeds != tuple(range(first, first + count)):
         last = first + looks[0] - 1

@@ -22,7 +22,7 @@ class Item:
 
     id: str
     said: str
-    """What is claimed, or the title of what was published."""
+    """The claim, or the title of a paper."""
     word: str
     """The answer in a word or two."""
     colour: str
@@ -34,30 +34,30 @@ class Item:
     discuss: Sequence[str] = ()
     """Questions for a class."""
     figure: Figure | None = None
-    """None where nothing has run."""
+    """None if nothing has run."""
     alt: str = ""
     """The picture in words."""
     paragraphs: Sequence[str] = ()
     surprises: Sequence[str] = ()
     tables: Sequence[Table] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
-    """By name the setting, the source and the like."""
+    """The setting, the source and the like, by name."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page shows."""
+    """The content of a page."""
 
     title: str
     summary: str
-    """What is on the page, and how many answers of each kind there are."""
+    """One line: how many claims or papers, and how many answers of each kind."""
     items: Sequence[Item]
     intro: str
-    """How the answers are to be read."""
+    """How to read the answers."""
     made_by: str
     """The command that wrote the page."""
     tier: str
-    """Whose runs it shows."""
+    """The tier whose runs it shows."""
     overview: Figure | None = None
     overview_alt: str = ""
     missing: Sequence[str] = ()
@@ -67,7 +67,7 @@ class Page:
 
 
 def page_files(page: Page, name: str) -> dict[str, bytes]:
-    """Return a page and its slides by their paths: `name`.html, and for every picture an SVG and a PDF."""
+    """Return the files of a page by their paths: `name`.html and, for every picture, an SVG and a PDF."""
     for item in page.items:
         if item.figure:
             fit_slide(item.figure)

@@ -21,16 +21,16 @@ TIMES = {"steps_to": "step", "seconds_to": "seconds", "steps_to_loss": "step"}
 CLOCKED = ("seconds_to", "seconds_per_step")
 """Timings: trials of a group share one clock, so seeds are not independent measurements."""
 UNTRAINED = ("probe", "diverged")
-"""Values that are meaningful for networks that have learned nothing, too."""
+"""Values that mean something even for networks that have learned nothing."""
 OF_ALL = ("probe", "diverged", "seconds_per_step")
-"""Values that diverged trials have as all others do."""
+"""Values that diverged trials have just as others do."""
 
 
 def trial_values(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     """Return `value` and `bound` of every trial, by its number; the value is NaN where nothing was measured.
 
-    So it is of diverged trials, unless the measure counts them. A time to a threshold that was never reached, or by a
-    trial that diverged, is the budget, the longest at the same grid point, and a bound.
+    Diverged trials have NaN, too, unless the measure counts them. If a trial never reached the threshold or diverged,
+    its time is a bound: the budget, which is the longest time at the same grid point.
     """
     trials = study.trials.set_index("trial")
     if measure.value in TIMES:
@@ -55,8 +55,8 @@ def _time_to(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     reached = first[unit].reindex(trials.index)
     reached = reached.mask(trials["outcome"] == "diverged")
     spent = study.curves.groupby("trial")[unit].max().reindex(trials.index)
-    # A diverged trial may have been stopped early: it would not have got there in the time that the others had.
-    # Seconds are budgeted arm by arm, since what one costs isn't what the other may spend.
+    # A diverged trial may have been stopped early. It would not have reached the threshold in the time of the others.
+    # Each arm has its own budget of seconds, since a step of one may cost more than a step of the other.
     cell = [trials[key].astype(str) for key in study.grid_keys] + ([trials["arm"]] if unit == "seconds" else [])
     budget = spent.groupby(cell).transform("max") if cell else pd.Series(spent.max(), trials.index)
     return pd.DataFrame({"value": reached.fillna(budget).astype(float), "bound": reached.isna()})
@@ -86,7 +86,7 @@ def _gap_at_loss(study: Study, measure: MeasureSettings) -> pd.Series:
 
 
 def _gap_when(loss: float, curve: pd.DataFrame) -> float:
-    """Return the gap when a loss is first reached, interpolated between two records; NaN if it never is."""
+    """Return the gap at the moment that a loss is first reached, interpolated between records; NaN if it never is."""
     loss_at, gap_at = (curve[name].to_numpy() for name in ("train_loss", "gap"))
     reached = np.flatnonzero(loss_at <= loss)
     if not reached.size or reached[0] == 0:
@@ -119,12 +119,12 @@ VALUES: dict[str, Callable[[Study, MeasureSettings], pd.Series]] = {
     "probe": _probe,
     "diverged": lambda study, _: study.trials.set_index("trial")["outcome"] == "diverged",
 }
-"""Values that are no column of trials.csv and no time, by their name in a claim."""
+"""Values other than columns of trials.csv and times, by their names in a claim."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One value of each arm per seed, or tuning study, and by how much they differ in the direction of the claim."""
+    """One value of each arm per seed or tuning study, and the difference in the direction of the claim."""
 
     seeds: tuple[int, ...]
     """Their numbers; where the tuning was repeated, those of the studies."""
@@ -133,7 +133,7 @@ class Pairs:
     change: Float[np.ndarray, " n"]
     """Positive agrees with the claim."""
     bound: Bool[np.ndarray, " n"]
-    """True where a value is only a bound: training ended before it was reached, or the grid did."""
+    """True where a value is only a bound: the training, or the grid, ended too early."""
     void: str = ""
     """The reason if there is nothing to compare."""
     notes: tuple[str, ...] = ()
@@ -141,17 +141,18 @@ class Pairs:
     most: float = inf
     """The largest change that is possible."""
     one: Literal["seed", "tuning", "round"] = "seed"
-    """What a pair is of."""
+    """One pair belongs to one of these."""
 
 
 def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
-    """Return the pairs of a measure: seeds of which both arms have finished and were measured.
+    """Return the pairs of a measure: one for each seed with which both arms have finished and were measured.
 
-    Where the measure has `over`, an axis becomes one number of each arm and seed before arms are compared. Then arms
-    are compared grid point by grid point; a seed's change is the mean over these, or with `change` how much larger it
-    is at one value of a setting than at another. Two bounds are no difference. What was not measured with every seed,
-    because a trial diverged there, is left out for all of them: all seeds are means over the same. Where the tuning was
-    repeated, a pair is a tuning study, the mean over its seeds, so that their spread includes the luck of the tuning.
+    If the measure has `over`, an axis first becomes one number for each arm and seed. Then arms are compared at each
+    grid point. A seed's change is the mean over the grid points; with `change` it is how much larger the difference is
+    at one value of a setting than at another. Two bounds count as no difference. A grid point that was not measured
+    with every seed, because a trial diverged there, is left out for all seeds, so that all are means over the same
+    points. If tuning was repeated, a pair is a tuning study: the mean over its seeds. So the spread of pairs includes
+    the luck of the tuning.
     """
     table = _table(study, measure)
     keys = [key for key in study.grid_keys if key not in measure.at]
@@ -175,7 +176,7 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
 
 
 def pairs_of_rounds(baseline: Sequence[float], treated: Sequence[float], measure: MeasureSettings) -> Pairs:
-    """Return the pairs of what was measured side by side, a pair a round."""
+    """Return the pairs of values that were measured side by side: one pair per round."""
     joined = pd.DataFrame({"baseline": baseline, "treated": treated, "bound": False})
     return _pairs(joined.assign(change=_change(joined, measure)), one="round")
 
@@ -189,14 +190,14 @@ def _pairs(by_seed: pd.DataFrame, **about: Any) -> Pairs:
 def _change(joined: pd.DataFrame, measure: MeasureSettings) -> Float[np.ndarray, " n"]:
     """Return by how much the arm differs from the baseline in the direction of the claim."""
     treated, baseline = (joined[name].to_numpy(dtype=float) for name in ("treated", "baseline"))
-    if measure.as_ratio:  # a slope is one of logarithms already
+    if measure.as_ratio:  # a slope is already computed from logarithms
         with np.errstate(divide="ignore", invalid="ignore"):
             treated, baseline = np.log(treated), np.log(baseline)
     return differences(treated, baseline) * (1 if measure.better == "higher" else -1)
 
 
 def _most(measure: MeasureSettings) -> float:
-    """Return the largest possible change of a measure; infinity for what has no bounds."""
+    """Return the largest possible change of a measure; infinity if it has no bound."""
     low, high = -inf, inf
     if measure.of_logarithms or measure.is_slope:
         return inf
@@ -208,7 +209,7 @@ def _most(measure: MeasureSettings) -> float:
 
 
 def _void(table: pd.DataFrame, measure: MeasureSettings, *, only_bounds: bool) -> str:
-    """Return the reason why nothing can be concluded; empty where there is none."""
+    """Return the reason why nothing can be concluded; empty without one."""
     if len(table) and table["value"].isna().all() and not table["lost"].all():
         parts = [measure.probe or measure.value, measure.layer, measure.steps and "at these steps"]
         return f"nothing was measured: no trial has {' '.join(filter(None, parts))}"
@@ -220,7 +221,7 @@ def _void(table: pd.DataFrame, measure: MeasureSettings, *, only_bounds: bool) -
 
 
 def _without_diverged(table: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of pairs of which no trial is left out because it diverged, and a line about the others."""
+    """Return the rows of pairs that lost no trial to divergence, and a line about the other pairs."""
     pair = table.groupby([*keys, "seed"], dropna=False).ngroup()
     lost = table["lost"].groupby(pair).transform("any")
     if not lost.any():
@@ -239,7 +240,7 @@ def _left_out(table: pd.DataFrame, joined: pd.DataFrame, keys: Sequence[str]) ->
 def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     """Return the finished trials of both arms at the grid points that count, with value, bound, learned and lost.
 
-    Lost is a value that is left out because the trial diverged.
+    A lost value is left out because its trial diverged.
     """
     found = trial_values(study, measure)
     trials = study.trials.assign(
@@ -255,10 +256,10 @@ def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
 
 
 def _over(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
-    """Return one row for each arm, seed and grid point of the other keys: the axis is one number there.
+    """Return one row for each arm, seed and grid point of the other keys: the axis becomes one number.
 
-    It is NaN where the axis has gaps, and lost where one of its trials diverged; the best is that of the other trials.
-    What is usable is known of every trial there is.
+    That is NaN if the axis has gaps, and lost if one of its trials diverged. The best value is the best of the other
+    trials. Whether a setting is usable is known for diverged trials, too.
     """
     assert measure.over
     axis, columns, rows = measure.over.key, ["arm", "seed", *keys], []
@@ -276,7 +277,7 @@ def _reduced(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> tuple[f
     if measure.over.by == "best" and not cell["lost"].all():
         cell = cell[~cell["lost"]]
     values, is_bound = cell["value"].to_numpy(dtype=float), cell["bound"].to_numpy(dtype=bool)
-    low, high = (int(find(values)) for find in (np.argmin, np.argmax))  # NaN wins in each of these
+    low, high = (int(find(values)) for find in (np.argmin, np.argmax))  # NaN comes first for both
     if measure.over.by in ("worst", "best"):
         place = high if (measure.over.by == "best") == (measure.better == "higher") else low
         return float(values[place]), bool(is_bound[place])
@@ -288,7 +289,7 @@ def _reduced(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> tuple[f
 
 
 def _largest(cell: pd.DataFrame, over: OverSettings) -> tuple[float, bool]:
-    """Return the largest setting that is usable; a bound at the end of the axis, or below its beginning."""
+    """Return the largest usable setting, and whether it is a bound: the end of the axis, or below its beginning."""
     settings, usable = cell[over.key].to_numpy(dtype=float), cell["learned"].to_numpy(dtype=bool)
     values = cell["value"].to_numpy(dtype=float)  # NaN is never usable
     if over.least is not None:
@@ -299,7 +300,7 @@ def _largest(cell: pd.DataFrame, over: OverSettings) -> tuple[float, bool]:
 
 
 def _side_by_side(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
-    """Return the rows of both arms that agree in seed and grid point, where both were measured."""
+    """Return the rows of both arms side by side, for each seed and grid point at which both were measured."""
     treated, baseline = (
         table.loc[table["arm"] == arm, ["seed", *keys, "value", "bound"]].rename(columns={"value": name})
         for arm, name in ((measure.arm, "treated"), (measure.baseline, "baseline"))
@@ -309,7 +310,7 @@ def _side_by_side(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSett
 
 
 def _whole(measured: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
-    """Return the grid points that were measured with every seed; where too few are, the seeds with all grid points."""
+    """Return the grid points that were measured with every seed; if these are too few, the seeds with all points."""
     if not keys:
         return measured
     cells = measured.groupby(list(keys), dropna=False)["seed"]

@@ -1,4 +1,4 @@
-"""The picture of a claim: the pairs that decide it, arm beside arm and as changes; of a described one, its probes."""
+"""The picture of a claim: the pairs that decide it, by arm and as changes. A described claim shows its probes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,15 +24,15 @@ from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.style import GREY, PALE, arm_styles, value_text
 
 _HEIGHT, _NAME = 3.1, 0.9
-"""Inches: the drawing, the name of an arm."""
+"""Inches: height of the drawing, width of an arm's name."""
 _BESIDE = 2.5
-"""How far to the right the columns of the other regime stand."""
+"""The columns of the other regime stand this far to the right."""
 _ABREAST = 4
-"""With more rows than this the arms stand above the changes, and not beside them."""
+"""With more rows than this the arms are drawn above the changes instead of beside them."""
 _CALM = 30
-"""The other regime is left out where its values reach so many times further than those that decide."""
+"""The other regime is left out if its values reach this many times further than those that decide."""
 _JITTER = 0.12
-"""Half of the width over which the seeds of a column are spread."""
+"""The seeds of a column are spread this far to each side."""
 _REGIMES = {"equal": "with equal settings", "tuned": "each arm with what it chose", "measured": "measured in turns"}
 
 
@@ -42,7 +42,7 @@ class _Side:
 
     row: Judgement
     at: float
-    """Place of the baseline's column; the arm's is one further."""
+    """Place of the baseline's column; the arm's is the next one."""
     column: float
     """Place of the changes."""
 
@@ -68,9 +68,9 @@ def _known(verdict: Verdict) -> list[float]:
 
 
 def pairs_figure(evidence: Evidence) -> Figure | None:
-    """Return the picture of the measure that decides a claim, by the regime that does.
+    """Return the picture of the measure that decides a claim, in the deciding regime.
 
-    Where several rows decide, they stand side by side. Beside a single one the other regime stands pale.
+    Several deciding rows stand side by side. Beside a single one, the other regime is drawn pale.
     """
     shown = [row for row in evidence.deciding if np.isfinite(row.pairs.change).any()]
     if not shown:
@@ -106,7 +106,7 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
 
 
 def _is_calm(row: Judgement, decisive: Judgement) -> bool:
-    """Return whether what decides can still be seen beside the changes of the other regime."""
+    """Return whether the deciding changes can still be seen beside those of the other regime."""
     mine, theirs = (each.pairs.change for each in (decisive, row))
     furthest = _CALM * max(float(np.abs(mine[np.isfinite(mine)]).max()), decisive.measure.margin)
     return len(theirs) > 0 and bool(np.isfinite(theirs).all()) and float(np.abs(theirs).max()) <= furthest
@@ -135,7 +135,7 @@ def _style_arms(axes: Axes, sides: Sequence[_Side]) -> None:
     axes.set_xticks([x for x, _, _ in columns], names, parse_math=False)
     axes.set_xlim(-0.6, columns[-1][0] + 0.6)
     measure = sides[0].row.measure
-    moved = [  # where an arm's number is a change itself; otherwise the title says what it is
+    moved = [  # needed if an arm's number is itself a change; otherwise the title says what it is
         f"change from {key.partition('.')[2]} {value_text(first)} to {value_text(last)}"
         for key, (first, last) in measure.change.items()
     ]
@@ -165,7 +165,7 @@ def _style_changes(axes: Axes, sides: Sequence[_Side]) -> None:
 
 
 def _style(axes: Axes, places: Sequence[tuple[_Side, float]]) -> None:
-    """Name the regimes above their columns, and leave room for what is drawn."""
+    """Name the regimes above their columns, and leave room around the drawing."""
     style_axes(axes)
     axes.margins(y=0.12)
     axes.grid(axis="y", color=PALE, lw=0.5)
@@ -180,7 +180,7 @@ def _write_above(axes: Axes, text: str, x: float, ha: Literal["left", "center", 
 
 
 def _make_logarithmic(axes: Axes, values: Float[np.ndarray, " n"], sign: str = "") -> None:
-    """Make the y axis logarithmic, in plain numbers: round ones over less than a decade, otherwise of its steps."""
+    """Make the y axis logarithmic, with plain numbers: round ones within a decade, otherwise logarithmic steps."""
     wide = values.max() / values.min() if len(values) else 1.0
     steps = (1.0,) if wide > 1000 else (1.0, 2.0, 5.0) if wide > 30 else (1.0, 2.0, 3.0, 5.0, 7.0)
     axes.set_yscale("log")
@@ -211,7 +211,7 @@ def _draw_changes(axes: Axes, side: _Side) -> None:
 
 
 def _draw_dots(axes: Axes, side: _Side, arm: str, xs: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> None:
-    """Draw a mark per seed, hollow where the value is a bound only."""
+    """Draw a mark per seed; it is hollow if the value is only a bound."""
     style = arm_styles([side.row.measure.baseline, side.row.measure.arm])[arm]
     marker, colour = style.marker, "#B5B5B5" if side.pale else style.colour
     for x, y, bound in zip(xs, values, side.row.pairs.bound, strict=True):
@@ -227,12 +227,12 @@ COLOURS = {
     VerdictLabel.too_small: "#999999",
     VerdictLabel.inconclusive: "#E69F00",
 }
-"""From the Okabe-Ito palette; the legend has the words."""
+"""Colours of the Okabe-Ito palette; the legend names the verdicts."""
 _FURTHEST = 300.0
-"""Margins: what lies beyond is an arrow at the end of the axis."""
+"""The axis ends at this many margins; an arrow stands for what lies beyond."""
 _TICKS = (-100, -10, -1, 0, 1, 10, 100)
 _ROOM = 1.25
-"""How much further the axis goes than what is drawn, so that no mark stands on its end."""
+"""The axis goes on by this factor, so that no mark stands on its end."""
 _CAPTION = (
     "The mean change of each claim's measure with its 95 % interval, in units of the least that counts, the claim's "
     "margin; the axis is logarithmic beyond 1. Right of 0 agrees with the claim. SUPPORTED: the interval is right of 0 "
@@ -242,7 +242,7 @@ _CAPTION = (
 
 
 def verdicts_figure(found: Sequence[Evidence]) -> Figure | None:
-    """Return all changes that decide, in margins; None where data have decided nothing."""
+    """Return the picture of all deciding changes, in margins; None if data have decided nothing."""
     rows = [(_name(each.claim.id, row), row) for each in found for row in each.deciding]
     if not rows:
         return None
@@ -288,7 +288,7 @@ def _style_verdicts(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _draw_verdict(axes: Axes, y: int, values: Sequence[float], colour: str) -> None:
-    """Draw the mean and the ends of its interval, in margins; an arrow on each side that they leave."""
+    """Draw the mean and its interval, in margins, with an arrow at each end of the axis that they go beyond."""
     mean, *ends = np.clip(values, -_FURTHEST, _FURTHEST)
     if ends:
         axes.plot(ends, [y] * len(ends), color=colour, lw=1.6, solid_capstyle="butt")
@@ -299,7 +299,7 @@ def _draw_verdict(axes: Axes, y: int, values: Sequence[float], colour: str) -> N
 
 
 def claim_figure(evidence: Evidence) -> Figure | None:
-    """Return the picture of a claim: of what decides it, or of what is described; None where nothing has run."""
+    """Return the picture of a claim: what decides it, or what is described; None if nothing has run."""
     if evidence.deciding:
         return pairs_figure(evidence)
     if evidence.result:

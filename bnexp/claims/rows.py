@@ -1,4 +1,4 @@
-"""What was found about claims as rows of plain values, and how their numbers are written."""
+"""Results on claims as rows of plain values, and how their numbers are written."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from bnexp.report.summary import without_nan
 from bnexp.report.table import MISSING, Cell
 
 MOST_CHOICES = 4
-"""The range describes an arm with more choices than this."""
+"""If an arm made more choices than this, only their range is shown."""
 NOT_RUN, NO_VERDICT, UNREADABLE = "not run", "described", "not readable"
-"""Words in place of a verdict."""
+"""Shown in place of a verdict."""
 
 Estimate = tuple[float, float | None, float | None]
 """A mean and the ends of its interval."""
@@ -29,20 +29,20 @@ Estimate = tuple[float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, as scripts get it; None is what does not apply."""
+    """One line of the table, as scripts get it; None where something does not apply."""
 
     claim: str
     regime: str
     """equal, tuned, measured or exact."""
     decides: bool
-    """True for what the claim is judged by: the first row, and those for each value of a setting."""
+    """True if the claim is judged by this row: the first one, and those for each value of a setting."""
     verdict: str
     reasons: tuple[str, ...] = ()
     measure: str = ""
     where: str = ""
-    """The value of a swept setting that the row is of, where there is a row for each."""
+    """The row's value of a swept setting, if each value has a row."""
     rates: tuple[str, ...] = ()
-    """What each arm chose, the baseline first."""
+    """The learning rates or other values that each arm chose, the baseline first."""
     choices: tuple[Chosen, ...] = ()
     n: int | None = None
     looks: tuple[int, int] | None = None
@@ -69,9 +69,9 @@ class Row:
 
 
 def rows_of(evidence: Evidence) -> list[Row]:
-    """Return what is known about a claim: first the verdict; rows of one measure stand together.
+    """Return the rows of a claim, the verdict first; rows of one measure stand together.
 
-    Where several rows decide, the first one has the verdict on the claim and says where which verdict was found.
+    If several rows decide, a row before them has the verdict on the claim, and says where each verdict was found.
     """
     deciding, claim, published = evidence.deciding, evidence.claim, published_texts(evidence.claim)
     measures, regime = list(claim.settings.measures), deciding[0].regime if deciding else None
@@ -88,7 +88,7 @@ def rows_json(found: Sequence[Evidence]) -> list[dict[str, Any]]:
 
 
 def headline(evidence: Evidence) -> str:
-    """Return the verdict on a claim; where rows that decide have different ones, also which."""
+    """Return the verdict on a claim; if deciding rows differ, with their verdicts."""
     row = rows_of(evidence)[0]
     if len(evidence.deciding) < 2 or not row.reasons:
         return row.verdict
@@ -99,7 +99,7 @@ def headline(evidence: Evidence) -> str:
 
 
 def _of_all(evidence: Evidence, published: tuple[str, ...]) -> Row:
-    """Return the row of a claim that several rows decide."""
+    """Return the row that sums up several deciding rows."""
     claim, first = evidence.claim, evidence.deciding[0]
     word = _verdict_text(claim, together([row.verdict.label for row in evidence.deciding]))
     places: dict[VerdictLabel, list[str]] = {}
@@ -110,7 +110,7 @@ def _of_all(evidence: Evidence, published: tuple[str, ...]) -> Row:
 
 
 def where_text(point: Mapping[str, Any]) -> str:
-    """Write where a row was measured, with the names of what values alone don't tell: "relu · depth 20"."""
+    """Write where a row was measured: "relu · depth 20". Numbers get the name of their setting."""
     names = short_keys(list(point))
     return " · ".join(
         value if isinstance(value, str) else f"{names[key]} {value_text(value)}" for key, value in point.items()
@@ -193,7 +193,7 @@ def published_texts(claim: Claim) -> tuple[str, ...]:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """Write a number with so many digits that count, as 110 rather than 1.1e+02."""
+    """Write a number with this many significant digits, as 110 rather than 1.1e+02."""
     return f"{float(f'{value:.{digits}g}'):g}"
 
 
@@ -223,7 +223,7 @@ def spread_text(values: tuple[float, float | None] | None) -> str:
 
 
 def choices_text(choices: Sequence[Chosen]) -> str:
-    """Write what one arm chose: "lr 0.01 at depth 11, 1e-06 at depth 41", or of many choices the range."""
+    """Write what one arm chose: "lr 0.01 at depth 11, 1e-06 at depth 41", or the range of many choices."""
     names = short_keys(list(dict.fromkeys(each.key for each in choices)))
     return "; ".join(f"{name} {_values([each for each in choices if each.key == key])}" for key, name in names.items())
 

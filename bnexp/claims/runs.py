@@ -1,4 +1,4 @@
-"""Running what is missing of claims and papers, and where their runs and what checks found are kept."""
+"""Running the claims and papers that have not run yet, and where their runs and the findings of checks are kept."""
 
 import json
 import time
@@ -36,13 +36,13 @@ class Finding:
     what: str
     found: str
     error: float | None = None
-    """Distance from what is claimed; None where that is not tested."""
+    """Distance from what is claimed; None if it is not tested."""
     tolerance: float | None = None
     """The largest error that counts as agreement."""
 
     @property
     def holds(self) -> bool:
-        """True within the tolerance, and where nothing is tested; NaN is an error."""
+        """True within the tolerance, or if nothing is tested; NaN is an error."""
         return self.error is None or (self.tolerance is not None and self.error <= self.tolerance)
 
     @property
@@ -60,11 +60,11 @@ class Measured:
     baseline: tuple[float, ...]
     treated: tuple[float, ...]
     where: dict[str, str] = field(default_factory=dict)
-    """What was measured, if it is one of several."""
+    """The name of what was measured, if there are several measurements."""
 
 
 def _several(value: Any) -> Any:
-    """Return a list for what earlier versions of bnexp wrote: one measurement, or none."""
+    """Return a list; earlier versions of bnexp wrote a single measurement, or none."""
     return value if isinstance(value, list | tuple) else [value] if value else []
 
 
@@ -74,10 +74,10 @@ class CheckResult:
 
     findings: tuple[Finding, ...]
     measured: Annotated[tuple[Measured, ...], BeforeValidator(_several)]
-    """For a verdict from data: a row each, none of exact claims."""
+    """Measurements for a verdict from data, a row each; exact claims have none."""
     seconds: float
     versions: dict[str, str]
-    """Versions of bnexp, torch and tensorboard: with others the check runs again."""
+    """Versions of bnexp, torch and tensorboard; with other versions the check runs again."""
     check: str = ""
 
     @property
@@ -113,35 +113,35 @@ def _place(entry: Entry[Any], runs: Path) -> Path:
 
 
 Regime = Literal["equal", "tuned", "measured"]
-"""The last is of what a check measures in code."""
+"""The last stands for measurements by a check in code."""
 
 
 @dataclass(frozen=True)
 class EntryRuns:
-    """The runs of an entry that there are, by regime."""
+    """The existing runs of an entry, by regime."""
 
     finished: Mapping[Regime, RunRecord]
     unreadable: Mapping[Regime, str]
-    """Which file of a run was changed or lost."""
+    """Which file of the run was changed or lost."""
     stage: int = 0
-    """Which of the entry's stages these are of, counted from 0."""
+    """The entry's stage that these runs belong to, counted from 0."""
 
 
 def tier_folder(entry: Entry[Any], tier: Tier, runs: Path) -> Path:
-    """Return the folder of the run folders of an entry and those beside it."""
+    """Return the folder that holds the run folders of all entries of a tier."""
     return runs / entry.catalogue / tier
 
 
 def regimes(experiment: ExperimentConfig) -> dict[Regime, ExperimentConfig]:
-    """Return what an experiment trains: with equal settings, and where something is tuned with what arms choose."""
+    """Return the experiments to train: with equal settings and, if something is tuned, with what arms choose."""
     found: dict[Regime, ExperimentConfig] = {"equal": default_config(experiment)}
     return found | {"tuned": experiment} if experiment.tune.options else found
 
 
 def runs_of(entry: Entry[Any], tier: Tier, runs: Path) -> EntryRuns:
-    """Return the finished runs of an entry, and why others can't be read; one that has not ended is neither.
+    """Return the finished runs of an entry, and why others can't be read; unfinished runs are left out.
 
-    Of several stages it is the last one that is complete or can't be read, else the first.
+    They belong to the last stage that is complete or can't be read, or else to the first.
 
     Raises:
         BnexpError: arms had nothing to choose from.
@@ -173,7 +173,7 @@ def _runs_at(entry: Entry[Any], stage: ExperimentConfig, folder: Path) -> EntryR
 
 
 def _earlier_run(experiment: ExperimentConfig, folder: Path, catalogue: str) -> RunRecord | None:
-    """Return the finished run of an experiment that bnexp 0.2 wrote; an InputError where its trials have diverged."""
+    """Return the finished run of an experiment that bnexp 0.2 wrote; raise InputError if trials of it diverged."""
     for found in find_runs(folder):
         if experiment_of(found.path) == experiment.name and _is_of(found, experiment) and finished_run(found.path):
             if (found.trials["outcome"] == "diverged").any():
@@ -203,7 +203,7 @@ def _is_of(run: RunRecord, experiment: ExperimentConfig) -> bool:
 
 
 def _fault(path: Path) -> str:
-    """Return what was changed or lost of a run since it was written; nothing where there is none, or it goes on."""
+    """Say what of a finished run was changed or lost since it was written; empty if nothing, or without a run."""
     if not holds_run(path):
         return ""
     run = RunRecord(path)
@@ -225,7 +225,7 @@ def run_entries(
     progress: bool | None = None,
     undecided: Callable[[Entry[Any]], bool] = lambda entry: False,
 ) -> None:
-    """Run what of claims or papers has not run yet, one after the other.
+    """Run the claims or papers that have not run yet, one after the other.
 
     Args:
         entries: as from find_claims.
@@ -238,7 +238,7 @@ def run_entries(
         undecided: tells whether an entry with further stages goes on to the next one.
 
     Raises:
-        InputError: as bnexp.run; of data that can't be had before anything runs.
+        InputError: as bnexp.run; missing data are reported before anything runs.
         BnexpError: as bnexp.run.
     """
     engine.check()
@@ -248,7 +248,7 @@ def run_entries(
         if entry.experiments and (rerun or not _is_complete(entry, entry.experiments[tier], tier, runs))
     ]
     options = Options(rerun=rerun)
-    # What can't be had of a data set should stop the first entry, not the last. A cluster looks when it has started.
+    # Missing data should be reported before the first entry runs. A cluster checks its data when it has started.
     firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing) if engine.engine == "local"}
     for entry in firsts.values():
         equal = pinned(regimes(entry.experiments[tier])["equal"], entry.source)
@@ -290,7 +290,7 @@ def _check(entry: Entry[Any], runs: Path, rerun: bool) -> bool:
 
 
 def _tensorboard() -> str:
-    """Return the version of what need not be installed."""
+    """Return the version of tensorboard; empty if it isn't installed."""
     try:
         return version("tensorboard")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What was found about claims in tables: for terminals, documents and the page."""
+"""Results on claims in tables: for terminals, documents and the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
 MOST_NAMED = 8
-"""Up to this many claims or papers that have not run are named; of more the number is given."""
+"""Up to this many claims or papers that have not run are named; of more only the number is given."""
 
 
 def not_run(found: Sequence[Evidence]) -> list[str]:
@@ -54,7 +54,7 @@ def claims_table(found: Sequence[Evidence], title: str = "", *, wide: bool = Fal
 
 
 def _contradicted(found: Sequence[Evidence]) -> Iterator[str]:
-    """Yield the wording of claims that fail, or whose opposite was found; on what others depend; remedies for files."""
+    """Yield the wording of claims that fail or are opposite, what others depend on, and unreadable files."""
     for evidence in found:
         row = rows_of(evidence)[0]
         whole = "; ".join((row.verdict, *row.reasons))
@@ -66,7 +66,7 @@ def _contradicted(found: Sequence[Evidence]) -> Iterator[str]:
 
 
 def verdicts_table(tiers: Mapping[str, Sequence[Evidence]]) -> Table:
-    """Return the verdicts, a column for each tier; every claim, in its own words, links to its section."""
+    """Return the verdicts, a column for each tier; the wording of each claim links to its section."""
     lines = [
         (f"[{' '.join(each[0].claim.settings.claim.split())}](#{each[0].claim.id})", *map(headline, each))
         for each in zip(*tiers.values(), strict=True)
@@ -75,7 +75,7 @@ def verdicts_table(tiers: Mapping[str, Sequence[Evidence]]) -> Table:
 
 
 def evidence_tables(evidence: Evidence) -> list[Table]:
-    """Return what is known about one claim: its measures in each regime, the deciding one marked, and its findings."""
+    """Return the tables of one claim: its measures in each regime, the deciding ones marked, and its findings."""
     tables = []
     if rows := [row for row in rows_of(evidence) if row.arms]:
         hidden = ("claim", "rates", "epochs to threshold", "diverged", "s/step", "published")
@@ -98,7 +98,7 @@ def _arm(row: Row, place: int) -> str:
 
 
 def _pairs(row: Row) -> Cell:
-    """Return how many pairs there are; with several looks also which one it is."""
+    """Return the number of pairs; with several looks, also which look it is."""
     looks = "" if row.looks is None else f"(look {row.looks[0]} of {row.looks[1]})"
     return replace(number(row.n, "d"), detail=looks)
 
@@ -167,4 +167,4 @@ NARROW: tuple[Column[Row], ...] = (
     *(replace(column, drop=1) for column in COLUMNS if column.header in ("margin", "n")),
     *(replace(column, cell=lambda row: row.verdict) for column in COLUMNS if column.header == "verdict"),
 )
-"""The columns that a verdict is judged by, without remarks."""
+"""The columns that a verdict rests on, without remarks."""

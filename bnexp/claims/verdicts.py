@@ -1,4 +1,4 @@
-"""The rule that turns pairs into a verdict, the same in both directions, and the p value that stands beside it."""
+"""The rule that turns pairs into a verdict, the same in both directions, and the p value shown with it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Verdict:
     effect: float | None
     """d_z with Hedges' correction."""
     p: float | None
-    """From the two-sided paired t test; times the number of looks, where seeds are added until it is decided."""
+    """From the two-sided paired t test; with several looks, times the number of planned ones."""
     reasons: tuple[str, ...] = ()
     """Why it is unclear, or what to be careful about."""
     looks: tuple[int, int] | None = None
@@ -52,9 +52,9 @@ class Verdict:
 
 
 def judge(pairs: Pairs, margin: float, looks: Looks | None = None) -> Verdict:
-    """Return the verdict on pairs by the 95 % interval of their mean change, and the least mean change that counts.
+    """Return the verdict on pairs: it compares the 95 % interval of their mean change with the margin.
 
-    Nothing can be said of pairs without an interval, and of those that are void: INCONCLUSIVE.
+    Void pairs, and pairs without an interval, are INCONCLUSIVE.
 
     Args:
         pairs: one value of each arm per seed.
@@ -63,7 +63,7 @@ def judge(pairs: Pairs, margin: float, looks: Looks | None = None) -> Verdict:
     """
     found, taken = _interval(pairs, looks), (looks.taken, len(looks.planned)) if looks else None
     reasons = _reasons(pairs, found.mean)
-    if pairs.void:  # a change, of which nothing can be said how sure it is
+    if pairs.void:  # there is a change, but nothing says how certain it is
         return Verdict(
             VerdictLabel.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons), taken
         )
@@ -89,7 +89,7 @@ def label_of(found: Interval, margin: float) -> VerdictLabel:
     """Return the first of these words that applies to a mean change and its interval; INCONCLUSIVE if none does.
 
     SUPPORTED: the interval is above 0, and the mean at least the margin. OPPOSITE: below 0, and the mean at most minus
-    the margin. EQUIVALENT: the whole interval is within the margin, on both sides of it; these are two one-sided tests
+    the margin. EQUIVALENT: the whole interval is within the margin on both sides of 0; these are two one-sided tests
     (Schuirmann 1987, doi:10.1007/BF01068419), each at 2.5 %. TOO SMALL: the interval is on one side of 0, but the mean
     is within the margin.
     """
@@ -106,10 +106,10 @@ def label_of(found: Interval, margin: float) -> VerdictLabel:
 
 
 def together(labels: Collection[VerdictLabel]) -> VerdictLabel:
-    """Return the verdict on a claim that is judged at several values of a setting, one at least.
+    """Return the verdict on a claim that is judged at one or more values of a setting.
 
-    It is the one that all share. DEPENDS: two values have different ones, those that are INCONCLUSIVE aside. With these
-    and one other verdict it is INCONCLUSIVE.
+    It is the verdict that all values share. If two differ, INCONCLUSIVE ones aside, the claim DEPENDS. If all others
+    agree but some are INCONCLUSIVE, so is the claim.
     """
     decided = {*labels} - {VerdictLabel.inconclusive}
     if len(decided) > 1:
@@ -133,10 +133,10 @@ def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
 
 
 def t_test(change: Float[np.ndarray, " n"]) -> float | None:
-    """Return p of the two-sided t test of a mean of 0; None below two values, or where one isn't finite.
+    """Return p of the two-sided t test of a mean of 0; None below two values, or if one isn't finite.
 
-    Where all are equal there is no spread to test by: 1 if they are 0, else that of the exact sign-flip test, the
-    smallest that so many pairs can have.
+    If all values are equal, there is no spread to test by: p is 1 if they are 0, and otherwise that of the exact
+    sign-flip test, the smallest that this many pairs can have.
     """
     if len(change) < 2 or not np.isfinite(change).all():
         return None
@@ -151,7 +151,7 @@ def t_test(change: Float[np.ndarray, " n"]) -> float | None:
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return p values adjusted for their number by Holm's step-down method (Holm 1979, Scand. J. Statist. 6, 65-70).
 
-    What is None stays None and doesn't count.
+    None stays None and doesn't count.
     """
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted, largest = list[float | None]([None] * len(p_values)), 0.0

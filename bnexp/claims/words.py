@@ -27,7 +27,7 @@ MEANINGS: Mapping[str, str] = {
     "HOLDS, FAILS": "an exact statement was checked by code, up to rounding. *As corrected*: the notes have it wrong, "
     "and what was checked is the correction.",
 }
-"""What each verdict means."""
+"""The meaning of each verdict."""
 
 _ANSWERS: Mapping[VerdictLabel, str] = {
     VerdictLabel.supported: "The data agree: the difference is clear and large enough to matter.",
@@ -41,7 +41,7 @@ _ANSWERS: Mapping[VerdictLabel, str] = {
 
 
 _CLEAR = (VerdictLabel.supported, VerdictLabel.opposite, VerdictLabel.too_small)
-"""Verdicts that tell which arm has the larger value."""
+"""Verdicts that say which arm has the larger value."""
 _ARMS = {
     "none": "without BN",
     "before": "with BN before the activation",
@@ -59,7 +59,7 @@ def legend() -> str:
 
 
 def answer(evidence: Evidence) -> str:
-    """Say in plain words what was found: the answer, and where one row decides, by how much the arms differ."""
+    """Say in plain words what was found: the answer and, if one row decides, by how much the arms differ."""
     label, first = evidence.label, rows_of(evidence)[0]
     if label is None:
         told = {NO_VERDICT: "No number decides this; the picture shows what was seen.", UNREADABLE: "It can't be read."}
@@ -73,7 +73,7 @@ def answer(evidence: Evidence) -> str:
 
 
 def _difference(row: Judgement) -> str:
-    """Say which arm has the larger value, and by how much; nothing of what isn't one value of each arm."""
+    """Say which arm has the larger value, and by how much; empty if the arms don't have one value each."""
     measure, mean = row.measure, row.verdict.change
     if mean is None or measure.change or measure.is_slope:
         return ""

@@ -1,1 +1,1 @@
-"""What papers and lessons published about batch normalization, repeated and set beside the published numbers."""
+"""Experiments of papers and lessons on batch normalization, repeated and shown beside the published numbers."""

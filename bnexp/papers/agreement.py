@@ -1,8 +1,8 @@
-"""The rule by which our runs agree with published numbers. It was written down before the runs.
+"""The rule that says whether our runs agree with published numbers. It was written down before the runs.
 
-A published value agrees if it lies in our 95 % prediction interval for one new run. Runs that stay at chance are
-another kind of outcome, and are not part of an interval: a published run that stayed at chance agrees if one of ours
-did, and one that learned is compared with ours that learned.
+A published value agrees if it lies in our 95 % prediction interval for one new run. Runs that stay at chance
+are another kind of outcome, and intervals leave them out. A published run that stayed at chance agrees if one of ours
+did; one that learned is compared with those of ours that learned.
 
 A difference between two arms agrees where our 95 % interval of the mean difference lies on the published side of 0.
 The order of the differences over grid points agrees where Kendall's τ is positive with p < 0.05.
@@ -32,12 +32,12 @@ class Agreement(StrEnum):
 
 
 def alike(ours: Sequence[float], at_chance: float | None, *, stuck: bool) -> list[float]:
-    """Return the runs that stayed at chance, or those that learned.
+    """Return the runs with the same kind of outcome: those that stayed at chance, or those that learned.
 
     Args:
         ours: an accuracy for each run.
-        at_chance: up to here a run has learned nothing; None where guessing has no known score.
-        stuck: which of the two are wanted.
+        at_chance: a run with at most this accuracy has learned nothing; None if the score of guessing is unknown.
+        stuck: True for the runs that stayed at chance.
     """
     return [value for value in ours if (at_chance is not None and value <= at_chance) == stuck]
 
@@ -45,8 +45,8 @@ def alike(ours: Sequence[float], at_chance: float | None, *, stuck: bool) -> lis
 def value_agreement(published: float, ours: Sequence[float], at_chance: float | None) -> Agreement:
     """Compare a published accuracy with those of our runs; at_chance as for alike.
 
-    Where none of our n runs ended as the published one did, n + 1 equal runs would have given that with probability
-    1/(n + 1): only from 19 runs on that is a disagreement.
+    If none of our n runs ended as the published one did: among n + 1 equal runs this has probability 1/(n + 1), so it
+    counts as a disagreement only from 19 runs on.
     """
     stuck = at_chance is not None and published <= at_chance
     same = alike(ours, at_chance, stuck=stuck)
@@ -70,9 +70,9 @@ def sign_agreement(published: float, differences: Sequence[float]) -> Agreement:
 
 
 def order_agreement(published: Sequence[float], ours: Sequence[float]) -> tuple[float, Agreement] | None:
-    """Return Kendall's τ between published differences and ours, one of each per grid point, and whether they agree.
+    """Return Kendall's τ between published differences and ours, with one of each per grid point, and the agreement.
 
-    None with fewer than FEWEST_POINTS, or where all differences of one side are equal.
+    None with fewer than FEWEST_POINTS points, or if all published differences, or all of ours, are equal.
     """
     if len(published) < FEWEST_POINTS or np.ptp(published) == 0 or np.ptp(ours) == 0:
         return None

@@ -47,15 +47,14 @@ Accuracies = Annotated[
 
 
 class PublishedSettings(Settings):
-    """What was published for one setting: accuracies, or only which arms are ahead of others."""
+    """The numbers published for one setting: accuracies, or only which arms are ahead of others."""
 
     metric: Metric
     """The images of the accuracy; best_val_accuracy is the highest during training."""
     values: dict[Name, Accuracies] = Field(default={})
-    """By arm: a fraction, or a list where several runs were published. The first arm is the one that others are
-    compared with."""
+    """By arm: a fraction, or a list if several runs were published. The others are compared with the first arm."""
     ahead: Annotated[tuple[Name, ...], AfterValidator(once)] = ()
-    """Instead of numbers: arms, each of which is said to be ahead of the next one."""
+    """In place of numbers: arms, each ahead of the next one according to the source."""
     where: dict[TrialKey, Value] = Field(default={})
     """The grid point: a value for each swept setting."""
     step: Count | None = None
@@ -86,16 +85,16 @@ class PaperSettings(EntrySettings):
     source: Lines
     """Where it was published, and where the numbers were read."""
     found: Lines
-    """What it found, in a sentence or two."""
+    """Its result in a sentence or two."""
     same: Lines
-    """What the experiment has in common with it."""
+    """The settings that our experiment shares with it."""
     differs: Annotated[tuple[Lines, ...], AfterValidator(once)] = ()
-    """What is different in all tiers, one by one."""
+    """The differences that all tiers have, one by one."""
     same_setting: Annotated[tuple[Tier, ...], AfterValidator(once)] = ()
-    """The tiers that train in the published setting. In others only signs and orders are compared."""
+    """The tiers that train in the published setting. In other tiers only signs and orders are compared."""
     published: Annotated[tuple[PublishedSettings, ...], AfterValidator(_some)]
     remarks: Lines = ""
-    """Why something doesn't agree: the reason, or the question that is open."""
+    """The reason why something doesn't agree, or the open question."""
 
     @model_validator(mode="after")
     def _has_an_experiment(self) -> Self:
@@ -112,13 +111,13 @@ class Paper(Entry[PaperSettings]):
 
 
 def find_papers(words: Sequence[str] = ()) -> list[Paper]:
-    """Return the papers meant by their names or files, without any all that come with bnexp.
+    """Return the papers with these names or files, by default all that come with bnexp.
 
     Args:
         words: names, files, and changes of a paper's experiment as `NAME.key=value`.
 
     Raises:
-        InputError, ConfigError: as find_entries; or a change is of a paper that is not among them.
+        InputError, ConfigError: as find_entries; or a change names a paper that is not among them.
     """
     changes = [word for word in words if "=" in word and not Path(word).is_file()]
     written = [word for word in words if word not in changes]
@@ -161,7 +160,7 @@ def load_paper(path: Path, overrides: Sequence[str] = ()) -> Paper:
 
 
 def _misfits(published: PublishedSettings, experiment: ExperimentConfig) -> Iterator[tuple[str, str]]:
-    """Yield each part of published numbers that the experiment doesn't have: its place, and the problem."""
+    """Yield each arm or setting of published numbers that the experiment doesn't have: its place, and the problem."""
     yield from unknown_arms(_named(published), experiment)
     wrong = list(not_swept({f"where.{key}": (key, [value]) for key, value in published.where.items()}, experiment))
     yield from wrong
@@ -172,12 +171,12 @@ def _misfits(published: PublishedSettings, experiment: ExperimentConfig) -> Iter
 
 
 def _named(published: PublishedSettings) -> dict[str, str]:
-    """Return the arms by where they are named."""
+    """Return the arms by the places that name them."""
     return {f"values.{arm}" if published.values else f"ahead.{n}": arm for n, arm in enumerate(published.arms)}
 
 
 def _is_recorded(step: int, published: PublishedSettings, experiment: ExperimentConfig) -> bool:
-    """Tell whether a step is recorded, or lies beyond the training; the last step of an epoch only the data tell."""
+    """Tell whether a step is recorded, or lies beyond the training; only the data tell where an epoch ends."""
     arms = [arm for arm in published.arms if arm in experiment.arms]
     trainings = [experiment.settings(arm, published.where).train for arm in arms]
     return all(

@@ -57,27 +57,27 @@ def _setting(key: str, row: Row) -> str:
 
 
 def arm_cell(result: Result, row: Row) -> Cell:
-    """Name the arm, and the arm that is subtracted from it."""
+    """Name the arm and, for a difference, the arm that is subtracted from it."""
     label = result.experiment.label
     return Cell(label(row.arm), f"- {label(row.baseline)}" if row.baseline else "")
 
 
 def published_text(row: Row) -> str:
-    """Write the published numbers; † marks what is from memory."""
+    """Write the published numbers; † marks those from memory."""
     if not row.published:
         return MISSING if row.baseline is None else "above 0" + "†" * row.unverified
-    exact = row.baseline is None  # numbers computed from published ones have as many digits as ours
+    exact = row.baseline is None  # differences are computed, and have as many digits as ours
     texts = [f"{value:g}" if exact else metric_text(row.metric, value, sign=True) for value in row.published]
     return ", ".join(texts) + "†" * row.unverified
 
 
 def ours_cell(row: Row) -> Cell:
-    """Write the mean of ours with its interval."""
+    """Write the mean of our runs with its interval."""
     return estimate(row.metric, row.interval.mean, row.interval.low, row.interval.high, sign=row.baseline is not None)
 
 
 def setting_cell(result: Result, row: Row) -> str:
-    """Say whether ours were measured in the published setting."""
+    """Say whether our runs have the published setting."""
     if not row.ours:
         return MISSING
     if row.at is not None and row.at != row.step:
@@ -88,14 +88,14 @@ def setting_cell(result: Result, row: Row) -> str:
 
 
 def agreement_text(row: Row) -> str:
-    """Say whether ours agree: in a word for one number, or how many of several do."""
+    """Say whether our runs agree: in a word for one number, or with how many of several."""
     if len(row.agreements) <= 1:
         return row.agreements[0] if row.agreements else MISSING
     return tally(row.agreements)
 
 
 def tally(agreements: Iterable[Agreement]) -> str:
-    """Write how many agree, and of how many our runs can't tell."""
+    """Write how many agree, and for how many our runs can't tell."""
     counts = Counter(agreements)
     total, unknown = sum(counts.values()), counts[Agreement.open]
     if not total:
@@ -134,7 +134,7 @@ AGREES: Column[Row] = Column(
 
 
 def paper_table(result: Result) -> Table:
-    """Return the numbers of a paper beside ours."""
+    """Return the table of a paper: its numbers beside ours."""
     notes = [order_text(order) for order in result.orders]
     if result.study is None:
         notes.append(f"not run: bnexp papers run {result.paper.command_line_name}")

@@ -12,7 +12,7 @@ from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figu
 from bnexp.report.style import GREY, ArmStyle, arm_styles
 
 _ROW, _AXIS = 1.3 * LINE, 0.5
-"""Inches: of an accuracy, and of the axis below them."""
+"""Inches: height of an accuracy's line, and of the axis below."""
 
 
 def paper_figure(result: Result) -> Figure | None:
@@ -51,7 +51,7 @@ def paper_figure(result: Result) -> Figure | None:
 
 
 def _lines(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
-    """Return each line once: an arm may be compared with several others, and with a number or without."""
+    """Return each line once; an arm that is compared with several others has several rows, with numbers or without."""
     numbered = {label for label, row in rows if row.published}
     kept = {(label, row.published): row for label, row in rows if row.published or label not in numbered}
     return [(label, row) for (label, _), row in kept.items()]

@@ -29,7 +29,7 @@ from bnexp.papers.agreement import (
 from bnexp.papers.catalogue import Metric, Paper, PublishedSettings
 
 UNKNOWN = Interval(None, None, None)
-"""Where nothing has run."""
+"""Stands for a result that doesn't exist yet."""
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,30 @@ class Row:
     """The step after which it was measured; None: the last one."""
     arm: str
     published: tuple[float, ...]
-    """One number for each published run; for a difference, that of the means. Empty where only the order of the arms
-    was published; then the difference is above 0."""
+    """One number for each published run; for a difference, the difference of the means. Empty if only the order of the
+    arms was published; then the difference is above 0."""
     unverified: bool
     source: str
-    """Where the numbers are from, if not from the source of the paper."""
+    """Source of the numbers, if not that of the paper."""
     baseline: str | None = None
     """The arm that is subtracted; None for an accuracy."""
     ours: tuple[float, ...] = ()
     """One number per seed; empty if nothing has run."""
     at: int | None = None
-    """The step after which ours was measured."""
+    """The step after which our runs were measured."""
     at_chance: int = 0
-    """How many of ours learned nothing."""
+    """How many of our runs learned nothing."""
     interval: Interval = UNKNOWN
     """For an accuracy, the mean of the runs that learned and the prediction interval for one more run; if none learned,
     the mean of all. For a difference, its mean and the interval of the mean."""
     same_setting: bool = False
     agreements: tuple[Agreement, ...] = ()
-    """One for each published number; empty where they are not compared."""
+    """One for each published number; empty if they are not compared."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """How differences are ordered over the grid points."""
+    """Whether the differences over the grid points are in the published order."""
 
     metric: Metric
     step: int | None
@@ -78,23 +78,23 @@ class Order:
 
 @dataclass(frozen=True)
 class Result:
-    """All that is known about a paper in a tier."""
+    """All results on a paper in a tier."""
 
     paper: Paper
     experiment: ExperimentConfig
     rows: tuple[Row, ...]
     orders: tuple[Order, ...] = ()
     study: Study | None = None
-    """None where it has not run to its end."""
+    """None if it has not run to its end."""
     unreadable: str = ""
     """Which file was changed or lost."""
 
     def values(self) -> Iterator[Agreement]:
-        """Yield whether each published accuracy that is compared agrees."""
+        """Yield, for each published accuracy that is compared, whether ours agree."""
         return (each for row in self.rows if row.baseline is None for each in row.agreements)
 
     def signs(self) -> Iterator[Agreement]:
-        """Yield whether the sign of each published difference agrees."""
+        """Yield, for each published difference, whether the sign of ours agrees."""
         return (each for row in self.rows if row.baseline is not None for each in row.agreements)
 
 
@@ -170,7 +170,7 @@ def _difference_rows(row: Callable[..., Row], published: PublishedSettings, foun
 
 
 def _published_differences(published: PublishedSettings) -> Iterator[tuple[str, str, float | None]]:
-    """Yield pairs of an arm and the one that it is compared with, and their difference; None: above 0."""
+    """Yield each arm, the arm that it is compared with, and the published difference; None: above 0."""
     for arm, behind in pairwise(published.ahead):
         yield arm, behind, None
     for arm in published.arms[1:] if published.values else ():
@@ -179,9 +179,9 @@ def _published_differences(published: PublishedSettings) -> Iterator[tuple[str, 
 
 
 def _accuracies(study: Study, published: PublishedSettings) -> tuple[pd.DataFrame, int | None]:
-    """Return arm, seed and value of the finished trials at a grid point, and the step of the values where it is known.
+    """Return arm, seed and value of the finished trials at a grid point, and the step of the values if it is known.
 
-    Where training ended before the published step, it is the last one.
+    If training ended before the published step, it is the last step.
     """
     trials = study.trials[study.trials["outcome"].isin(FINISHED)]
     for key, value in published.where.items():

@@ -1,4 +1,4 @@
-"""Checks behind exact claims, by the name that claims give them: measurements in code that hold or fail."""
+"""Checks behind exact claims: measurements in code that hold or fail, by the names that claims use."""
 
 from bnexp.config.base import Spec
 

@@ -32,11 +32,11 @@ MNIST = 1, 28, 28
 MLP: dict[str, Any] = {"width": [5, 7]}
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 2}
 SIZES = 2, 10, 64
-"""Images of a batch."""
+"""Batch sizes."""
 
 
 def four_parameters() -> Iterator[Finding]:
-    """Yield the parameter counts of the 784-300-100-10 network with batch norm against those that are published."""
+    """Yield the parameter counts of the 784-300-100-10 network with batch norm, beside the published ones."""
     layers = _layers(HANDS_ON)
     norms = [layer for layer in layers if layer.kind == "BatchNorm"]
     each = "BN on the input and after both hidden activations of 784-300-100-10: numbers of each layer"
@@ -50,7 +50,7 @@ def four_parameters() -> Iterator[Finding]:
 
 
 def per_feature() -> Iterator[Finding]:
-    """Yield the numbers of γ and β: one for each feature, for batches and images of any size."""
+    """Yield how many γ and β there are: one of each per feature, whatever the size of batches and images."""
     networks = (
         ("a network of 5 and 7 units", MLP, [5, 7]),
         ("a VGG of four convolutions with 2 to 8 channels", VGG, [2, 4, 8, 8]),
@@ -87,7 +87,7 @@ def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
 
 
 def _update(network: nn.Module, logits_KBC: Tensor) -> None:
-    """Make a step of gradient descent, with labels that are made up."""
+    """Make a step of gradient descent, with made-up labels."""
     labels_KB = torch.arange(logits_KBC.shape[1])[None] % CLASSES
     losses(logits_KBC, labels_KB).mean().backward()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
@@ -116,13 +116,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 NORMS = {"without BN": "none", "with BN": "batch", "with group norm": "group"}
 BATCHES = 2, 8, 32, 128, 512
-"""Images of a batch."""
+"""Batch sizes."""
 
 
 def batch_memory() -> Iterator[Finding]:
-    """Yield how many bytes autograd keeps of a batch, by its size, and how many more of them with a norm layer.
+    """Yield how many bytes autograd keeps for batches of several sizes, and how many more with a norm layer.
 
-    They are counted, not measured as a peak, and so the same whatever else the machine does.
+    The bytes are counted and not measured as a peak, so they don't depend on what else the machine does.
     """
     for name, model in NETWORKS.items():
         each = dict[str, float]()
@@ -136,7 +136,7 @@ def batch_memory() -> Iterator[Finding]:
             yield Finding(
                 f"{name}, {how}: bytes kept of batches of {', '.join(map(str, BATCHES))}",
                 f"{listed}: {each[how]:,.10g} for each image and {fixed:,.10g} for any batch",
-                error if each[how] > 0 else float("inf"),  # what doesn't grow is on a line as well
+                error if each[how] > 0 else float("inf"),  # bytes that don't grow lie on a line, too
                 0,
             )
         plain, *others = each
@@ -147,7 +147,7 @@ def batch_memory() -> Iterator[Finding]:
 def kept(network: nn.Module, x_SBC: Tensor) -> int:
     """Return the bytes that one forward pass keeps for the backward pass; the network's own tensors don't count."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
-    found = dict[int, torch.UntypedStorage]()  # held, so that no address is used twice
+    found = dict[int, torch.UntypedStorage]()  # kept alive, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -168,15 +168,15 @@ SHAPES: dict[str, tuple[dict[str, Any], int]] = {
     "20x100 ReLU, batch 32": ({"depth": 20, "width": 100}, 32),
     "four convolutions of 8 to 32 channels, batch 32": ({"family": "vgg", "depth": 5, "width": 8}, 32),
 }
-"""Networks, each with the images of a batch, from those whose steps are all overhead to those of large products."""
+"""Networks with their batch sizes: from steps that are all overhead to steps of large matrix products."""
 ROUND = 0.05
-"""Seconds that each arm trains in a round, about."""
+"""About how many seconds each arm trains in a round."""
 
 
 def step_times(rounds: int = 20) -> Iterator[Finding | Measured]:
-    """Yield for several networks the seconds per step without batch norm and with it, and where the time goes.
+    """Yield the seconds per step of several networks without batch norm and with it, and where the time goes.
 
-    They are measured in turn, so that what else the machine does falls on all alike."""
+    Both are measured in turn, so that other load on the machine slows both alike."""
     data = _made_up()
     for name, (model, batch) in SHAPES.items():
         none, before = (_group(arm, model, batch) for arm in ("none", "before"))
@@ -185,7 +185,7 @@ def step_times(rounds: int = 20) -> Iterator[Finding | Measured]:
         with numerics(none.settings.train, CPU), threads(train_states[0].macs, CPU):
             acts = [*map(_step, train_states), *([] if "family" in model else [_layer_alone(before)])]
             steps = _steps_of_a_round(acts[1])
-            # Step by step in turn, and of each round the median step: what else the machine does hits single steps.
+            # The arms take turns at every step, and the median of a round counts: other load slows single steps.
             seconds = in_turn(acts, rounds * steps)
             plain, with_norm, *alone = [[median(each) for each in _rounds(one, steps)] for one in seconds]
             used = torch.get_num_threads()
@@ -216,7 +216,7 @@ def _group(arm: str, model: Mapping[str, Any], batch: int) -> TrialGroup:
 
 
 def _made_up() -> Dataset:
-    """Return random images of MNIST's size with random labels: the time is the same."""
+    """Return random images of MNIST's size with random labels: they take as long as real ones."""
     generator = torch.Generator().manual_seed(0)
     images_NP = torch.randint(256, (IMAGES, prod(MNIST)), dtype=torch.uint8, generator=generator)
     split = Split(images_NP, torch.randint(CLASSES, (IMAGES,), generator=generator))
@@ -226,7 +226,7 @@ def _made_up() -> Dataset:
 
 
 def _step(train_state: GroupTrainState) -> Act:
-    """Return one update as training makes it, on one batch after the other."""
+    """Return a function that makes one update as training does; each call takes the next batch."""
     update, train = updater(train_state), train_state.group.settings.train
     batches = cycle(torch.arange(IMAGES)[None].split(train.batch_size, dim=1))
     rate_K1, number = torch.full((1, 1), train.lr), torch.ones((), dtype=torch.int64)
@@ -234,10 +234,10 @@ def _step(train_state: GroupTrainState) -> Act:
 
 
 def _layer_alone(group: TrialGroup) -> Act:
-    """Return forward and backward through one batch norm layer of the network."""
+    """Return a function that goes forward and backward through one batch norm layer of the network."""
     model, batch = group.settings.model, group.settings.train.batch_size
     (width, *_), norm = model.widths, BatchNorm(1, model.widths[0], model.norm).float()
-    # As a layer with weights hands it on: features first in memory.
+    # As a layer with weights passes it on: features come first in memory.
     x_KBC, dy_KBC = (noise(1, width, batch, seed=seed).float().mT for seed in (0, 1))
     x_KBC.requires_grad_()
     theta = [x_KBC, norm.gamma, norm.beta]

@@ -1,4 +1,4 @@
-"""Batch norm in evaluation: fixed statistics, two ways to come by them, and folding into the weights beside it.
+"""Batch norm in evaluation: fixed statistics, two ways to compute them, and folding into the weights beside it.
 
 Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.1 and algorithm 2; Jacob et al. 2018, arXiv:1712.05877, section 3.2.
 """
@@ -37,7 +37,7 @@ SAME_ANSWER = 1e-6
 BY_HAND = 1e-10
 """Relative difference between two ways to compute statistics in float64."""
 AGREED = 0.02
-"""Share of images that two methods may put into different classes once training has settled."""
+"""Share of the images that two methods may classify differently once training has settled."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"depth": 3, "width": 50, "activation": "relu"},
     "vgg": {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"},
@@ -46,7 +46,7 @@ BATCH = 32
 
 
 def eval_is_deterministic(steps: int = 60) -> Iterator[Finding]:
-    """Yield by how much a trained network's answers change in another pass, and with other images in the batch."""
+    """Yield how much a trained network's answers change in a second pass, and with other images in the batch."""
     for name, model in NETWORKS.items():
         trained = last_moments(model=model, train={"steps": steps, "record_at": [steps], "batch_size": BATCH})
         (moment,) = trained.values()
@@ -82,7 +82,7 @@ def _answers(name: str, moment: Moment) -> Iterator[Finding]:
 
 
 def _mixed(name: str, network: nn.Module, x_NP: Float[Tensor, "N P"], whole_NC: Float[Tensor, "N C"]) -> Finding:
-    """Measure how far answers change in training mode, and how much they depend on the other images there."""
+    """Measure how much answers change in training mode, where they depend on the other images of the batch."""
     mixed_NC = _in_training(network, x_NP)
     apart = difference(mixed_NC, whole_NC)
     order_N = torch.randperm(len(x_NP), generator=torch.Generator().manual_seed(0))
@@ -96,7 +96,7 @@ def _mixed(name: str, network: nn.Module, x_NP: Float[Tensor, "N P"], whole_NC: 
 
 
 def _in_training(network: nn.Module, x_NP: Float[Tensor, "N P"]) -> Float[Tensor, "N C"]:
-    """Return logits of a network in training mode, batch by batch, and put it back."""
+    """Return the logits of a network in training mode, batch by batch, and set it to evaluation mode again."""
     network.train()
     logits_NC = torch.cat([network(x_BP[None])[0] for x_BP in x_NP.split(BATCH)])
     network.eval()
@@ -110,7 +110,7 @@ def _disagreement(moment: Moment, *, tested: bool) -> Finding:
     logits = [network(x_NP[None])[0] for network in (moment.network(), _refitted(moment))]
     said = [logits_NC.argmax(1) for logits_NC in logits]
     ema, population = (float((classes_N == labels_N).double().mean()) for classes_N in said)
-    # Logits that are no numbers have a largest one, too.
+    # Even logits that aren't finite have a class.
     numbers = all(bool(logits_NC.isfinite().all()) for logits_NC in logits)
     apart = float((said[0] != said[1]).double().mean()) if numbers else float("nan")
     return Finding(
@@ -122,7 +122,7 @@ def _disagreement(moment: Moment, *, tested: bool) -> Finding:
 
 
 def _refitted(moment: Moment) -> nn.Module:
-    """Return the network with statistics of its training images, batch by batch in the order of the file."""
+    """Return the network with the statistics of its training images, taken batch by batch in the order of the file."""
     network = moment.network()
     refit_statistics(network, (x_BP[None] for x_BP in _batches(moment)))
     return network
@@ -172,7 +172,7 @@ UNITS, EPS = 24, 1e-5
 
 
 def folds_away(rounds: int = 30) -> Iterator[Finding]:
-    """Yield the effect of folding on answers and times, and the networks for which it isn't possible."""
+    """Yield how folding changes answers and times, and which networks can't be folded."""
     yield from _by_formula()
     yield _columns()
     for name, model in FOLDED.items():
@@ -203,7 +203,7 @@ def _by_formula() -> Iterator[Finding]:
 
 
 def _columns() -> Finding:
-    """Fold a layer x W + b whose weight is (in, out), numbers made up, and compare with torch's own batch norm."""
+    """Fold a made-up layer x W + b, whose weight is (in, out), and compare with torch's own batch norm."""
     x_BI, weight_IO = noise(2, UNITS, UNITS)
     bias_O, gamma_O, beta_O, mean_O, root_O = noise(5, UNITS, seed=1)
     variance_O = root_O.square() + 0.1
@@ -227,12 +227,12 @@ def _same_logits(name: str, network: nn.Module) -> Finding:
     error = difference(made(x_NP.unflatten(1, DIGIT)), network(x_NP[None])[0])
     left = sum(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in made.modules())
     found = f"{len(layers_of(network, BatchNorm))} BN layers gone; logits differ by {{}} of the largest"
-    # A norm layer that is left is as bad as another answer.
+    # A norm layer that is left counts as a wrong answer.
     return within(name, error + left, SAME_LOGITS, found)
 
 
 def _times(batch: int, rounds: int) -> Finding:
-    """Time a network of convolutions as torch.nn has it, with its norm layers and folded."""
+    """Time a convolutional torch.nn network, with its norm layers and folded."""
     network = randomize_norms(untrained_network(VGG | {"width": 16, "bias": "auto"}, dtype=torch.float32))
     before, after = to_torch(network), folded(network)
     x_BCHW = noise(batch, *DIGIT).float()

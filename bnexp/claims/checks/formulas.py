@@ -45,7 +45,7 @@ IDENTITY = 1e-10
 
 
 def gradient_correct() -> Iterator[Finding]:
-    """Yield how far batch norm by hand is from the layer that trains, forward and backward."""
+    """Yield how far batch norm by hand differs from the layer that trains, forward and backward."""
     for name, shape in SHAPES.items():
         yield from _against_autograd(name, shape)
     yield Finding(
@@ -100,7 +100,7 @@ def _against_autograd(name: str, shape: tuple[int, ...]) -> Iterator[Finding]:
 
 
 def _note_images(shape: tuple[int, ...]) -> Finding:
-    """Compare with images made flat, as in the note's code: every place gets statistics of its own."""
+    """Compare with flattened images, as in the note's code: every place gets statistics of its own."""
     x = noise(*shape).cumsum(-1)
     flat = F.batch_norm(x.flatten(1), None, None, training=True).view_as(x)
     away = difference(flat, F.batch_norm(x, None, None, training=True))
@@ -126,19 +126,19 @@ def _apply(layer: BatchNorm, x: Tensor) -> Tensor:
     return y
 
 
-# In Keras' convention momentum weights the old value, in PyTorch's the new one; the former counts the axis from the
-# end. What is called Keras' here is that convention, written out in bnexp.reference.
+# In Keras' convention momentum weights the old value, and in PyTorch's the new one. Keras counts the axis from the end.
+# Keras itself is not run here: bnexp.reference writes its convention out.
 
 CONVENTION = 1e-12
 """Relative difference between two ways to write one average, in float64."""
 MOMENTA = 0.001, 0.01, 0.1, 0.5, 1.0
 """PyTorch's."""
 EARLY = 50
-"""Steps after which evaluation is looked at for the first time."""
+"""Steps until the first evaluation."""
 
 
 def momentum_convention(steps: int = 300) -> Iterator[Finding]:
-    """Yield whether the conventions say the same, and how the test error depends on momentum."""
+    """Yield whether the conventions give the same averages, and how the test error depends on momentum."""
     yield from _averages()
     x_BCHW = noise(4, 3, 5, 5).cumsum(-1)
     first = nn.BatchNorm2d(3, dtype=torch.float64)(x_BCHW).detach()
@@ -173,7 +173,7 @@ def _averages(batches: int = 50, count: int = 32) -> Iterator[Finding]:
 
 
 def _evaluation_error(steps: int) -> Iterator[Finding]:
-    """Yield test errors by momentum: the same weights, so that the statistics alone make the difference."""
+    """Yield test errors by momentum, with the same weights: only the statistics differ."""
     errors: dict[float, list[float]] = {}
     weights = []
     seen = moments(
@@ -199,14 +199,14 @@ def _evaluation_error(steps: int) -> Iterator[Finding]:
 
 MODEL: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}
 NO_GRADIENT = 1e-10
-"""Largest gradient of a bias that counts as none, relative to the largest gradient of a weight, in float64."""
+"""The largest gradient of a bias that counts as 0, relative to the largest gradient of a weight, in float64."""
 EQUAL_RUNS = 1e-8
 """Relative difference between trainings that differ by rounding, in float64."""
 STOOD_STILL = 1e-12
-"""Change of a loss that only rounding changes."""
+"""The largest change of a loss that rounding explains."""
 BATCH = 64
 HIDDEN = "linear.bias"
-"""How the names of hidden biases end."""
+"""The end of the names of hidden biases."""
 
 
 def bias_cancelled(steps: int = 100) -> Iterator[Finding]:
@@ -223,7 +223,7 @@ def bias_cancelled(steps: int = 100) -> Iterator[Finding]:
 
 
 def _equal_runs(steps: int) -> Iterator[Finding]:
-    """Yield how little a training with the bias differs from one without."""
+    """Yield how little training with the bias differs from training without it."""
     arms = _with_and_without(steps, "sgd", "fp64")
     measured, expected = (list(arms[name].measures.values()) for name in ("bias", "no_bias"))
     what = "the same training with and without the bias, SGD in float64"
@@ -265,7 +265,7 @@ def _train(train_state: GroupTrainState, steps: int) -> None:
 
 @torch.no_grad()
 def _answers(train_state: GroupTrainState) -> dict[str, Tensor]:
-    """Return logits of the test images in both modes, in evaluation with statistics of the training images."""
+    """Return logits of the test images in both modes; evaluation uses statistics of the training images."""
     network, data = train_state.network, train_state.data
     x_NP = data.inputs(data.test.images_NP)
     in_training = network.train()(x_NP[None])[0]
@@ -274,7 +274,7 @@ def _answers(train_state: GroupTrainState) -> dict[str, Tensor]:
 
 
 def _drift_by_rounding(steps: int) -> Finding:
-    """Measure how far optimisers carry a bias on gradients that are rounding errors."""
+    """Measure how far optimisers move a bias whose gradients are rounding errors."""
     ends = {rule: _with_and_without(steps, *rule.split()) for rule in ("adam fp32", "adam fp64", "sgd fp32")}
     moved = {}
     for rule, arms in ends.items():
@@ -291,7 +291,7 @@ def _drift_by_rounding(steps: int) -> Finding:
 
 
 def _drift_without_mean(steps: int, rate: float = 0.1) -> Iterator[Finding]:
-    """Yield where b ends with the true gradient, and with one that treats μ as independent of b."""
+    """Yield where b ends up with the true gradient, and with one that treats μ as independent of b."""
     u_BC, target_BC = noise(BATCH, 4).numpy(), 1 + noise(BATCH, 4, seed=1).numpy()
     for way in ("mean", "no mean"):
         b_C, seen = np.zeros(4), list[float]()

@@ -37,17 +37,17 @@ BIASES = 1_000
 def compare(
     what: str, actual: ArrayLike, expected: ArrayLike, tolerance: float, found: str = "relative error {}"
 ) -> Finding:
-    """Compare an array with the expected one; {} in the text is the error, relative to the largest expected number."""
+    """Compare an array with the expected one; {} in the text stands for the error relative to the largest of these."""
     return within(what, difference(actual, expected), tolerance, found)
 
 
 def within(what: str, error: float, tolerance: float, found: str) -> Finding:
-    """Compare an error with its tolerance; {} in the text is the error."""
+    """Compare an error with its tolerance; {} in the text stands for the error."""
     return Finding(what, found.format(short(error)), error, tolerance)
 
 
 def difference(actual: ArrayLike, expected: ArrayLike) -> float:
-    """Return the largest difference relative to the largest expected number; the difference itself where all are 0.
+    """Return the largest difference relative to the largest expected number; if all expected are 0, the difference.
 
     Arrays of different shapes are infinitely far apart.
     """
@@ -58,12 +58,12 @@ def difference(actual: ArrayLike, expected: ArrayLike) -> float:
 
 
 def worst(errors: Iterable[float]) -> float:
-    """Return the largest of some errors, and 0 of none; NaN where one is no number, which max() may pass over."""
+    """Return the largest error: 0 without any, and NaN if one is NaN, which max() might miss."""
     return float(np.max([0.0, *errors]))
 
 
 def short(number: float) -> str:
-    """Return a number of any size in one digit."""
+    """Write a number with one significant digit."""
     return f"{number:.1g}"
 
 
@@ -93,7 +93,7 @@ class Moment:
 
 
 def small_experiment(**raw: Any) -> ExperimentConfig:
-    """Return an experiment on the digits with one seed, from what its file would say."""
+    """Return an experiment on the digits with one seed, from the settings that its file would have."""
     return resolve({"name": "check", "data": {"name": "digits"}, "seeds": 1, "arms": ["before"]} | raw, "check")
 
 
@@ -120,19 +120,19 @@ def last_moments(**raw: Any) -> dict[str, Moment]:
 
 
 def untrained_network(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Return a network for digits with its initial weights, K = 1, from what its section of a file would say."""
+    """Return a network for digits with its initial weights, K = 1, from the settings that a file would have."""
     draws = TrialRandom(SeedGenerators([0], CPU), [0])
     return build([ModelSettings.model_validate(model)], [0], DIGIT, CLASSES, draws, CPU, dtype)
 
 
 def layers_of(network: nn.Module, kind: type[M]) -> list[M]:
-    """Return the layers of a kind, from the input on."""
+    """Return the layers of a kind, in order from the input."""
     return [layer for layer in network.modules() if isinstance(layer, kind)]
 
 
 @torch.no_grad()
 def randomize_norms(network: nn.Module) -> nn.Module:
-    """Give biases and batch norm layers numbers that training might: none is at a value that hides faults."""
+    """Give biases and batch norm layers values as after training, none of which would hide a fault."""
     randomize_biases(network)
     for number, norm in enumerate(layers_of(network, BatchNorm)):
         shape = norm.gamma.shape
@@ -145,7 +145,7 @@ def randomize_norms(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def randomize_biases(network: nn.Module, ending: str = "bias") -> nn.Module:
-    """Give the biases whose names end so normal numbers, in place of the zeros that they start with."""
+    """Replace the zeros of biases whose names have this end by normal numbers."""
     biases = (theta for name, theta in network.named_parameters() if name.endswith(ending))
     for number, bias in enumerate(biases):
         bias.copy_(noise(*bias.shape, seed=BIASES + number))

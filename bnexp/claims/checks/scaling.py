@@ -1,4 +1,4 @@
-"""Numbers that are scaled: inputs by the training images, and gradients that are clipped, with their record.
+"""Scaling: of inputs by the training images, and of gradients by clipping, with what is recorded of them.
 
 Pascanu et al. 2013, arXiv:1211.5063, section 3.2 and algorithm 1 (clipping by norm).
 """
@@ -40,12 +40,12 @@ from bnexp.store.reader import RunRecord
 EXACT = 1e-12
 """Largest error of means, standard deviations and inverse transforms in float64."""
 NEARLY_A_LINE = 0.05
-"""Share of a sigmoid's variance that its best line may leave over a unit normal."""
+"""Share of a sigmoid's variance that the best line may leave unexplained, for unit normal inputs."""
 WIDTHS = 1.0, 2.0, 4.0, 8.0, 16.0
 """Standard deviations of normal inputs."""
 AFFINE = {"none": "neither γ nor β", "gamma": "γ alone", "beta": "β alone", "both": "γ and β"}
 SEEN = 512
-"""Training images whose way through trained networks is looked at."""
+"""How many training images are followed through trained networks."""
 
 
 def input_scaling() -> Iterator[Finding]:
@@ -101,12 +101,12 @@ def _fitted(images_NCHW: Tensor, kind: Scaling) -> Normalization:
 
 
 def linear_regime(steps: int = 200) -> Iterator[Finding]:
-    """Yield how nearly a sigmoid is a line over normal inputs, and over those that trained networks give it."""
+    """Yield how close a sigmoid is to a line, for normal inputs and for those in trained networks."""
     left = {width: 1 - _fit_of_normal(width) for width in WIDTHS}
     found = f"R² = {1 - left[1.0]:.4f}: the best line leaves {left[1.0]:.2%} of the variance"
     yield Finding("a line fitted to a sigmoid over N(0, 1)", found, left[1.0], NEARLY_A_LINE)
     listed = ", ".join(f"{1 - rest:.3f} at {width:g}" for width, rest in left.items())
-    # The largest fall of what is left from one width to the next: it is to rise throughout.
+    # The error is the largest fall of the unexplained share from one width to the next: it should always rise.
     falls = worst(one - other for one, other in pairwise(left.values()))
     yield Finding("R² by the standard deviation of the inputs", listed, falls, 0)
     trained = last_moments(
@@ -120,13 +120,13 @@ def linear_regime(steps: int = 200) -> Iterator[Finding]:
 
 
 def _fit_of_normal(width: float) -> float:
-    """Return R² of the best line through a sigmoid whose inputs are normal with this standard deviation."""
+    """Return R² of the best line through a sigmoid, for normal inputs with this standard deviation."""
     z_N = torch.linspace(-10, 10, 20_001, dtype=torch.float64)
     return float(_fits((width * z_N)[:, None], (-z_N.square() / 2).exp()))
 
 
 def _fits(z_NC: Float[Tensor, "N C"], weight_N: Float[Tensor, " N"]) -> Float[Tensor, " C"]:
-    """Return for each feature R² of the best line through the sigmoid over some inputs that have weights."""
+    """Return, for each feature, R² of the best line through the sigmoid over weighted inputs."""
     weight_N1 = (weight_N / weight_N.sum())[:, None]
     z_NC, y_NC = ((each - (weight_N1 * each).sum(0)) for each in (z_NC, z_NC.sigmoid()))
     covariance_C, of_z_C, of_y_C = ((weight_N1 * each).sum(0) for each in (z_NC * y_NC, z_NC**2, y_NC**2))
@@ -136,7 +136,7 @@ def _fits(z_NC: Float[Tensor, "N C"], weight_N: Float[Tensor, " N"]) -> Float[Te
 
 @torch.no_grad()
 def _in_training(what: str, moment: Moment) -> Finding:
-    """Measure the inputs of a network's sigmoids, and how nearly a line the sigmoids are there."""
+    """Measure the inputs of a network's sigmoids, and how close to a line the sigmoids are there."""
     network, inputs = moment.network().train(), list[Tensor]()
     for layer in layers_of(network, nn.Sigmoid):
         layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0][0].double()))
@@ -155,11 +155,11 @@ CLIPPED = 1e-6
 SINGLE = 1e-6
 """Relative error of float32, which TensorBoard keeps."""
 AFTER = 1e-5
-"""Relative error of norms after clipping, which the 1e-6 makes lower."""
+"""Relative error of norms after clipping; the 1e-6 lowers them."""
 UPDATE = 1e-10
-"""Relative error of an update that is read off the weights, in float64."""
+"""Relative error of an update that is computed from the weights before and after, in float64."""
 LIMIT, RATE, BATCH = 0.5, 0.1, 100
-"""The norm that the gradient of each tensor is clipped to, the learning rate, and the batch size: all images."""
+"""The norm to which the gradient of each tensor is clipped, the learning rate, and the batch size: all images."""
 BEFORE_AND_AFTER = "gradient_norm", "gradient_norm.clipped"
 NORMS = *BEFORE_AND_AFTER, "gradient_norm.scale_free", "update_ratio"
 """Probes of weights: ‖g‖, the same after clipping, ‖g‖·‖W‖ and ‖ΔW‖/‖W‖."""
@@ -194,7 +194,7 @@ def _clip(tensors: Sequence[Sequence[float]], **settings: float) -> list[Tensor]
 
 
 def _angle(clipped: Tensor) -> float:
-    """Return the degrees between a clipped gradient and the note's; exact where they are small, as acos isn't."""
+    """Return the angle in degrees between a clipped gradient and the note's; unlike acos, exact for small angles."""
     (a, b), (c, d) = NOTE, clipped.tolist()
     return degrees(atan2(abs(a * d - b * c), a * c + b * d))
 
@@ -237,7 +237,7 @@ def _after_clipping(probes: pd.DataFrame) -> Iterator[Finding]:
     of_weights = probes[probes["probe"].isin(NORMS)]
     table = of_weights.pivot_table(index=["trial", "layer"], columns=["probe", "step"], values="value")
     norm, after, free, ratio = (table.xs(name, axis=1).to_numpy() for name in NORMS)
-    # Before each update, whose number is that of the next moment.
+    # Measured before each update; the update has the number of the next record.
     before, after, weight = norm[:, :-1], after[:, :-1], (free / norm)[:, :-1]
     yield compare(
         f"probes.csv of {len(table)} weights over {before.shape[1]} updates, norm_per_tensor: {LIMIT:g}",

@@ -26,9 +26,9 @@ MOST_PANELS = 16
 def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
     """Return the curves of the accuracy that goes with a metric, over epochs, steps or, if timed, seconds.
 
-    Where it wasn't measured, they are of the first of test, validation and training accuracy that was.
-    It is over steps where an epoch has several records. A trial's seconds are its share of the time of the group that
-    it trained in, so arms can be compared where their groups were equally large.
+    If it wasn't measured, they show the first of test, validation and training accuracy that was. The x axis has steps
+    if an epoch has several records. A trial's seconds are its share of the time of its group, so arms can be
+    compared if their groups were equally large.
     """
     column = shown_column(study, metric)
     panels = make_panels(study, column, limit=MOST_PANELS, timed=timed)

@@ -26,17 +26,17 @@ from bnexp.report.panels import distinct, evenly
 from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, point_title
 
 MOST = 40
-"""Lines in a plot, unless a single grid point has more."""
+"""Most lines in a plot, unless a single grid point has more."""
 _NAMES, _HALF = 2.2, 1.3
-"""Inches: the names of the grid points, and what is free on each side of zero."""
+"""Inches: the names of the grid points, and the free space on each side of zero."""
 _SIDE = 0.3
-"""Share of the axis that each side of zero has at least."""
+"""The least share of the axis on each side of zero."""
 _OUTLIER = 10
-"""Losses differ without bounds: what is so many times their median difference doesn't stretch the axis."""
+"""Losses have no bounds: a difference beyond this many times the median one doesn't stretch the axis."""
 
 
 def difference_figure(study: Study, comparison: Comparison) -> Figure:
-    """Return the figure: a line per grid point and arm besides the baseline, around zero, the pairs at the right."""
+    """Return the figure: a line per grid point and arm but the baseline; the number of pairs is at the right."""
     treated = [row for row in comparison.rows if row.arm != comparison.baseline]
     points = distinct(row.point for row in treated)
     treated.sort(key=lambda row: study.arms.index(row.arm))
@@ -44,7 +44,7 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
     chosen = [points[place] for place in evenly(len(points), max(1, MOST // max(1, len(arms))))]
     groups = [[row for row in treated if row.point == point] for point in chosen]
     names = [wrap_text(point_title(point), _NAMES, SMALL) for point in chosen]
-    # A group is as many lines high as it has rows, or as its name takes.
+    # A group is as high as its rows or its name, whichever takes more lines.
     sizes = [max(len(rows), 0.8 * (name.count("\n") + 1)) + 0.35 for rows, name in zip(groups, names, strict=True)]
     edges = np.cumsum([0.0, *sizes])
     middles = (edges[:-1] + edges[1:]) / 2
@@ -53,7 +53,7 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
         for rows, middle in zip(groups, middles, strict=True)
         for row, y in zip(rows, middle + np.arange(len(rows)) - (len(rows) - 1) / 2, strict=True)
     ]
-    if len(groups) == 1 and not names[0]:  # without a grid the arms name the lines
+    if len(groups) == 1 and not names[0]:  # without a grid, lines are named after the arms
         names = [shorten_text(study.label(row.arm), _NAMES, SMALL) for row, _ in lines]
         middles = np.array([y for _, y in lines])
     limits = _limits([row for row, _ in lines], comparison.metric)
@@ -82,7 +82,7 @@ def _values(row: ArmRow) -> list[float]:
 
 
 def _limits(rows: Sequence[ArmRow], metric: str) -> tuple[float, float]:
-    """Return the ends of the axis: all values, though no interval beyond what is possible, and room around zero."""
+    """Return the ends of the axis: it holds all values, cut at what is possible, and has room around zero."""
     values = [value for row in rows for value in _values(row)]
     means = [abs(row.difference) for row in rows if row.difference]
     most = 1.0 if not lower_is_better(metric) else _OUTLIER * float(np.median(means or [1.0]))

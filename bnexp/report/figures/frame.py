@@ -37,20 +37,20 @@ SMALL, LARGE = 8, 10
 LINE = 0.17
 """Height of a line of small text in inches."""
 _BAR = 0.15
-"""Inches that the scale of colours is thick."""
+"""Thickness of the colour bar in inches."""
 _BESIDE, _TITLE_LINE = 1.3, 0.14
-"""Inches: left and right of the panels; a line of a panel's title."""
+"""Inches: the space left and right of the panels together; a line of a panel's title."""
 _HANDLE = 0.7
-"""Inches that a legend takes for a handle and its gaps, beside the label."""
+"""Inches that a legend's handle and gaps take beside the label."""
 _HINTING = 1.06
-"""How much wider letters may be drawn: on screens each is rounded to whole pixels."""
+"""Letters may be drawn wider by this factor: screens round each to whole pixels."""
 
 _NO_XML = rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
-"""Control characters: no XML may hold them, and an odd name may."""
+"""Control characters: XML can't hold them, but an odd name can."""
 _FILES: Any = {"svg.fonttype": "none", "svg.hashsalt": "bnexp", "pdf.fonttype": 42}
 """Text stays text, and the same figure gives the same file."""
 _FOR_LAYOUT = ("GDEF", "GPOS", "GSUB", "MATH", "kern")
-"""Tables of a font that only programs use which set text."""
+"""Tables of a font that only typesetting programs use."""
 _NO_DATE: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -67,7 +67,7 @@ def ignore_missing_glyphs() -> Iterator[None]:
 
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Return the largest width in inches of a line of text; its size is in points."""
+    """Return the width in inches that a line of text takes at most; its size is in points."""
     with ignore_missing_glyphs():
         font = FontProperties(size=size, weight=weight)
         width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
@@ -98,7 +98,7 @@ def wrap_text(text: str, width: float, size: float, weight: str = "normal") -> s
 
 
 def shorten_text(text: str, width: float, size: float) -> str:
-    """Return text cut off, with three dots, to a line of at most `width` inches."""
+    """Return text on one line of at most `width` inches, cut off with three dots if necessary."""
     text = " ".join(text.split())
     if text_width(text, size) <= width:
         return text
@@ -106,7 +106,7 @@ def shorten_text(text: str, width: float, size: float) -> str:
 
 
 def _pieces(word: str, width: float, size: float, weight: str) -> Iterator[str]:
-    """Cut a word into pieces that fit, of one letter at least."""
+    """Cut a word into pieces that fit; each has at least one letter."""
     piece = ""
     for letter in word:
         if piece and text_width(piece + letter, size, weight) > width:
@@ -117,7 +117,7 @@ def _pieces(word: str, width: float, size: float, weight: str) -> Iterator[str]:
 
 
 def join_caption(*parts: str) -> str:
-    """Join the sentences of a caption; empty parts fall away."""
+    """Join the sentences of a caption; empty ones are left out."""
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
 
 
@@ -133,7 +133,7 @@ def new_figure(
     labels = [wrap_text(str(handle.get_label()), width - _HANDLE - 0.1, SMALL) for handle in handles]
     for handle, label in zip(handles, labels, strict=True):
         handle.set_label(label)
-    # As many columns as fit; one where a label takes several lines.
+    # As many columns as fit, or one if a label takes several lines.
     broken = any("\n" in label for label in labels)
     columns = 1 if broken else max(1, min(len(labels), int(width / (widest(labels, SMALL) + _HANDLE))))
     legend_lines = sum(label.count("\n") + 1 for label in labels) if broken else -(-len(labels) // columns)
@@ -166,17 +166,17 @@ def panel_figure(
     below: float = 0.45,
     sharey: bool | Literal["row", "col"] = True,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with panels in rows, and their axes; x is the same in all, with ticks at the lowest ones.
+    """Return a figure with panels in rows, and their axes; they share the x axis, whose ticks are at the lowest ones.
 
     Args:
         titles: of the panels, row by row; None leaves a place empty.
         columns: panels in a row.
         title, caption, handles: of the figure.
         xlabel, ylabel: of all panels.
-        width: inches of the figure; None: what suits the number of columns.
-        height: inches of a panel without its title; None: what suits its width.
-        below: inches of what stands below the lowest panels.
-        sharey: which panels have one y axis.
+        width: inches of the figure; None: suited to the number of columns.
+        height: inches of a panel without its title; None: suited to its width.
+        below: inches below the lowest panels.
+        sharey: which panels share their y axis.
     """
     width = width or (WIDE if columns > 1 else NARROW)
     height = height or min(width / columns, 4.6) * 0.75 - 0.39
@@ -210,7 +210,7 @@ def arm_handles(study: Study, arms: Collection[str], markersize: float = 0) -> l
 
 
 def style_axes(axes: Axes) -> None:
-    """Reduce an axes to what helps to read it: small ticks, and no line above or at the right."""
+    """Simplify an axes: small ticks, and no line at the top or at the right."""
     axes.tick_params(labelsize=SMALL - 1, length=2.5, color=GREY)
     axes.tick_params(which="minor", labelsize=SMALL - 1, length=1.5, color=GREY)
     axes.set_axisbelow(True)
@@ -225,13 +225,13 @@ def style_accuracies(axes: Axes) -> None:
 
 
 def count_ticks(axis: Axis, most: int) -> None:
-    """Give an axis of epochs or steps at most so many ticks: whole numbers, and 20k for 20,000."""
+    """Give an axis of epochs or steps at most this many ticks: whole numbers, and 20k for 20,000."""
     axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
     axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def draw_color_bar(figure: Figure, scale: ScalarMappable, label: str, extend: str = "neither") -> None:
-    """Draw the scale of colours at the right of all panels; `extend`: the end that stands for more, or neither."""
+    """Draw the colour bar at the right of all panels; `extend`: the end beyond which there are values, or neither."""
     body = figure.subfigs[1]
     height = body.bbox.height / figure.dpi
     bar = body.colorbar(scale, ax=body.axes, aspect=height / _BAR, pad=0.02, extend=extend)
@@ -245,15 +245,15 @@ def draw_color_bar(figure: Figure, scale: ScalarMappable, label: str, extend: st
 SLIDE = 16 / 9
 """Width of a slide over its height."""
 _LEAST = 0.6
-"""A drawing may become so much lower than it is made for."""
+"""A drawing may shrink to this share of its height."""
 
 
 def fit_slide(figure: Figure) -> None:
-    """Give a figure of new_figure, before it is drawn, the shape of a slide: its drawing becomes higher or lower.
+    """Give a figure from new_figure the shape of a slide, before it is drawn: its drawing becomes higher or lower.
 
-    One with too much to draw for that becomes wider as well.
+    If it has too much to draw for that, it becomes wider as well.
     """
-    # There is no public way to it.
+    # Matplotlib has no public function for this.
     grid = figure.subfigs[0]._subplotspec.get_gridspec()  # type: ignore[attr-defined]
     above, drawing, below = grid.get_height_ratios()
     height = max(figure.get_figwidth() / SLIDE, above + _LEAST * drawing + below)
@@ -277,15 +277,15 @@ def figure_bytes(figure: Figure, kind: FileKind) -> bytes:
 
 
 def svg_uri(figure: Figure) -> str:
-    """Return a figure as an SVG in a data URI: it is drawn apart from the page, so no name in it is more than text."""
+    """Return a figure as an SVG in a data URI; it is separate from the page, so names in it can only be text."""
     return f"data:image/svg+xml;base64,{b64encode(figure_bytes(figure, 'svg')).decode()}"
 
 
 @contextmanager
 def _fonts_without_layout() -> Iterator[None]:
-    """Leave out of a PDF's fonts what places letters beside each other: there they have their places.
+    """Leave tables that place letters out of a PDF's fonts: its letters have their places already.
 
-    To cut these tables to the letters that are used would take twice as long as all the rest.
+    Reducing these tables to the used letters would take twice as long as all the rest.
     """
     from fontTools.subset import Options  # only PDF takes it
 
@@ -299,7 +299,7 @@ def _fonts_without_layout() -> Iterator[None]:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out once for all its files, to a millionth: the last digits differ from call to call."""
+    """Lay a figure out once for all its files, with places in millionths: further digits differ between calls."""
     figure.set_dpi(DPI)
     engine = figure.get_layout_engine()
     if not isinstance(engine, ConstrainedLayoutEngine):

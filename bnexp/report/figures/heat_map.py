@@ -1,7 +1,6 @@
 """Results over two swept settings: a map per arm, and per value of settings that aren't numbers, in one colour scale.
 
-The colours (cividis) rise in lightness towards the better, so that they can be read with any colour vision and in
-grey print.
+Better results have lighter colours (cividis), so that they can be read with any colour vision and in grey print.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,21 +37,21 @@ MOST_MAPS = 24
 _TINY = SMALL - 1.5
 """Size of the text in cells, in points."""
 _NARROWEST = 4.5
-"""Inches: where the maps would let the figure be narrower."""
+"""The least width of the figure in inches."""
 _BESIDE, _GAP = 1.5, 0.25
-"""Inches: the names of the axes and the scale of colours; between two maps."""
+"""Inches: the names of the axes and the colour bar; the space between two maps."""
 _TIGHTEST, _ROOMIEST, _TALLEST, _MAP = 0.28, 0.8, 0.42, 4.6
-"""Inches: the narrowest cell that holds a value, the widest and the highest cell, the highest map."""
+"""Inches: width of the narrowest cell with a value; largest width and height of a cell; largest height of a map."""
 _SWATCH, _LABEL = 0.5, 0.17
-"""Inches: the arm's line before a map's name; what a value at an axis takes across its line."""
+"""Inches: the arm's line before a map's name; the height of a value at an axis."""
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """One arm at one value of each setting, over the grid points that have them."""
+    """One arm at one value of each of the two settings, over all grid points with these values."""
 
     value: float
-    """Mean over the grid points; NaN without a finished trial, or where one of the means isn't finite."""
+    """Mean over the grid points; NaN without a finished trial, or if one of the means isn't finite."""
     points: int
     """Grid points with a finished trial."""
     trials: int
@@ -84,7 +83,7 @@ class _Layout:
 
 
 def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Figure:
-    """Return the metric's mean at each value of x and y; over other settings of numbers it is averaged."""
+    """Return the metric's mean at each value of x and y, averaged over other settings that are numbers."""
     rows, metric = comparison.rows, comparison.metric
     xs, ys = (in_order(row.point[key] for row in rows) for key in (x, y))
     others = [
@@ -133,7 +132,7 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
 def _maps(
     study: Study, rows: Sequence[ArmRow], axes: Mapping[str, Sequence[Any]], categories: Sequence[str]
 ) -> Iterator[_Map]:
-    """Yield a map over x and y, the values of `axes`, for each combination of the categories and each arm with rows."""
+    """Yield a map over the two settings of `axes` for each combination of the categories and each arm with rows."""
     (x, xs), (y, ys) = axes.items()
     for combination in distinct({key: row.point[key] for key in categories} for row in rows):
         for arm in study.arms:
@@ -154,7 +153,7 @@ def _cell(rows: Sequence[ArmRow]) -> _Cell:
 
 
 def _over_points(cells: Sequence[_Cell], others: Sequence[str]) -> str:
-    """Say how many grid points a cell takes together, where some do, and by which settings these differ."""
+    """Say how many grid points a cell averages, and in which settings they differ; empty if none averages."""
     counts = sorted({cell.points for cell in cells if cell.points})
     if not others or counts[-1:] <= [1]:
         return ""
@@ -163,7 +162,7 @@ def _over_points(cells: Sequence[_Cell], others: Sequence[str]) -> str:
 
 
 def _layout(maps: int, group: int, x_labels: Sequence[str], y_labels: Sequence[str]) -> _Layout:
-    """Return the sizes of so many maps; those of a group (the arms at one category) stand in one row if they fit."""
+    """Return the sizes of this many maps; those of a group (the arms at one category) stand in one row if they fit."""
     beside = _BESIDE + widest(y_labels, SMALL - 1)
 
     def cell_width(columns: int, width: float) -> float:
@@ -178,7 +177,7 @@ def _layout(maps: int, group: int, x_labels: Sequence[str], y_labels: Sequence[s
 
 
 def _scale(cells: Sequence[_Cell], metric: str) -> ScalarMappable:
-    """Return a scale of accuracies from 0 to 1, or of losses over the range that there is, the lowest brightest."""
+    """Return a scale of accuracies from 0 to 1, or of losses over their range, in which the lowest is brightest."""
     if not lower_is_better(metric):
         return ScalarMappable(Normalize(0, 1), colormaps["cividis"])
     values = [cell.value for cell in cells if not isnan(cell.value)] or [0.0, 1.0]
@@ -214,7 +213,7 @@ def _draw_map(axes: Axes, each: _Map, layout: _Layout, scale: ScalarMappable) ->
 
 
 def _cell_text(cell: _Cell, layout: _Layout, digits: str) -> str:
-    """Return the value, and below it how many trials diverged; less where that doesn't fit."""
+    """Return the value, and below it how many trials diverged, as far as both fit."""
     value = [] if isnan(cell.value) else [format(cell.value, digits)]
     if not cell.diverged:
         return "".join(value) if layout.fits(*value) else ""
@@ -223,7 +222,7 @@ def _cell_text(cell: _Cell, layout: _Layout, digits: str) -> str:
 
 
 def _ink(colour: np.ndarray) -> str:
-    """Return black or white, whichever stands out more: at this luminance both have the same contrast (WCAG)."""
+    """Return black or white, whichever stands out more: at the limit both have the same contrast (WCAG)."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
     return "black" if np.dot(linear, [0.2126, 0.7152, 0.0722]) > 0.179 else "white"
 

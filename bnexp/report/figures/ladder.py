@@ -13,13 +13,13 @@ from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figu
 from bnexp.report.style import PALE, arm_styles
 
 REGIMES = {"": ("o", 0.0), "best_": ("D", 0.32)}
-"""Mark, and how far below the line of the arm: at equal settings, and each arm at its own best point."""
+"""The mark, and how far it is below the arm's line: at equal settings, and with each arm at its own best point."""
 _NAMES = 1.6
 """Inches for the names of the arms."""
 
 
 def ladder_figure(study: Study, comparison: Comparison, title: str) -> Figure:
-    """Return the figure: a line per arm, its differences to the baseline at the left and to the whole at the right."""
+    """Return the figure: a line per arm, with its difference to the baseline (left) and to whole BN (right)."""
     rungs = comparison.ladder
     tuned = any(rung.best_difference is not None for rung in rungs)
     over = f"mean over {comparison.points} grid points" if comparison.points > 1 else "equal settings"

@@ -1,6 +1,6 @@
 """Grids of test images that an arm gets wrong and the baseline gets right, and the other way round.
 
-Lengths in a grid are in places: an image and the gap beside it are one wide.
+Lengths in a grid are in places: a place is as wide as an image and the gap beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ from bnexp.store.checkpoints import KeptImages
 ACROSS = 8
 """Images in a row."""
 _PLACE = (NARROW - 0.2) / ACROSS
-"""Inches of a place."""
+"""Width of a place in inches."""
 _WIDE = 0.9
-"""An image."""
+"""Width of an image in places."""
 _LINE = 0.85 * LINE / _PLACE
-"""A line of text; there is one above each image, and one below."""
+"""Height of a line of text; there is one above each image, and one below."""
 _HEAD, _GAP = 1.3 * _LINE, 0.3 * _LINE
-"""The title of a grid; what is free below a row."""
+"""Height of a grid's title; the space below a row."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _draw_grid(axes: Axes, grid: _Grid, kept: KeptImages, high: float) -> None:
         left = number % ACROSS + (1 - _WIDE) / 2
         top = _HEAD + number // ACROSS * (high + 2 * _LINE + _GAP) + _LINE
         picture_CHW = kept.images_MCHW[kept.numbers_M.searchsorted(image.number)]
-        # Three channels are colours; of any other number the mean is drawn as grey.
+        # Three channels are colours. Of any other number of channels the mean is drawn, in grey.
         picture = np.moveaxis(picture_CHW, 0, 2) if len(picture_CHW) == 3 else np.mean(picture_CHW, axis=0)
         extent = (left, left + _WIDE, top + high, top)
         axes.imshow(

@@ -1,4 +1,4 @@
-"""Every picture that a study has something for: as a Matplotlib figure, and as files."""
+"""All pictures that apply to a study, as Matplotlib figures and as files."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from bnexp.store.files import replace
 
 FILES: tuple[FileKind, ...] = ("png", "svg", "pdf")
 LACKING = {"misclassified": "no two arms have predictions for the same test images, or none that differ"}
-"""Why a picture that isn't of a probe has nothing to show."""
+"""Why a picture other than those of probes has nothing to show."""
 
 PROBE_FIGURES: dict[str, Callable[[Probed], Figure | None]] = {
     "gradient_norms": gradient_norms_figure,
@@ -47,7 +47,7 @@ PROBE_FIGURES: dict[str, Callable[[Probed], Figure | None]] = {
     "slices": slices_figure,
     "covariate_shift": covariate_shift_figure,
 }
-"""By the name of the picture; each returns None where its probe was not taken."""
+"""Functions by the names of their pictures; each returns None if its probe was not taken."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Picture:
     """A picture that applies to a study."""
 
     figure: Callable[[], Figure | None]
-    """Draws it; None where nothing was measured for it."""
+    """Draws it; returns None if nothing was measured for it."""
     empty: str = ""
-    """Why it would show nothing yet, if so."""
+    """The reason if it would show nothing yet."""
 
 
 def draw(kind: str, study: Study, comparison: Comparison) -> Figure:
@@ -104,7 +104,7 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
         yield "time", Picture(partial(curves_figure, study, metric, timed=True), recorded)
     if not comparison.data_sets:
         for key, name in short_keys(comparison.grid_keys).items():
-            # Settings that only change together have no axis of their own.
+            # Settings that only change together don't get an axis each.
             if len({repr(row.point) for row in rows}) > len({repr(row.point | {key: None}) for row in rows}):
                 yield f"over_{name}", Picture(partial(sweep_figure, study, comparison, key), measured)
     if any(row.arm != comparison.baseline for row in rows):
@@ -139,9 +139,9 @@ def probe_figures(study: Study, *, title: str) -> Iterator[tuple[str, Figure]]:
 
 
 def crossed_keys(comparison: Comparison) -> tuple[str, str] | None:
-    """Return the first two grid keys that are crossed, numbers before others; None without any.
+    """Return the first two crossed grid keys, numbers before others; None without any.
 
-    Crossed: not one value of the one at each value of the other, as `zip` pairs them up.
+    Keys that `zip` pairs up are not crossed: each value of one comes with a single value of the other.
     """
     points = [row.point for row in comparison.rows]
     numbers = [key for key in comparison.grid_keys if all(is_number(point[key]) for point in points)]
@@ -158,7 +158,7 @@ def writers(study: Study, comparison: Comparison, folder: Path) -> list[Callable
     Args:
         study: the trials, their curves and their probes.
         comparison: of that study.
-        folder: where the files go; it has to be there.
+        folder: for the files; it has to exist.
     """
 
     def write(name: str, picture: Picture) -> list[Path]:
@@ -166,7 +166,7 @@ def writers(study: Study, comparison: Comparison, folder: Path) -> list[Callable
         return [_written(figure, folder / f"{name}.{kind}", kind) for kind in FILES] if figure else []
 
     for kind in FILES:
-        get_registered_canvas_class(kind)  # imports what writes the files, once for all workers
+        get_registered_canvas_class(kind)  # imports the writers of files once, before workers fork
     there = pictures(study, comparison).items()
     return [partial(write, name, picture) for name, picture in there if not picture.empty]
 
@@ -177,7 +177,7 @@ def _written(figure: Figure, path: Path, kind: FileKind) -> Path:
 
 
 def pictures_left_out(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return a line for each reason why pictures that apply would show nothing yet."""
+    """Return each reason why pictures would show nothing yet, in a line with their names."""
     by_reason: dict[str, list[str]] = {}
     for name, picture in _results(study, comparison):
         if picture.empty:

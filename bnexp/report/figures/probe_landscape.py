@@ -21,21 +21,20 @@ from bnexp.report.style import PALE, ArmStyle
 
 # How smooth the loss is along the gradient while a network trains: Santurkar et al. (2018), figure 4, an arm a colour.
 #
-# A band is what one moment has over several step sizes, never what several epochs have. Gradients are relative to their
-# own norm: a network with batch normalization has L(αW) = L(W), so its raw gradients change with the weights' norm
-# alone.
+# A band spans the step sizes at one moment, and never several epochs. Gradients are divided by their norm: with batch
+# normalization L(αW) = L(W), so raw gradients change with the norm of the weights alone.
 
 Bands = dict[Any, pd.DataFrame]
 
 _ROW = 2.0
 """Inches."""
 _LOG_SPAN = 100
-"""A scale of positive values that span more than this is logarithmic."""
+"""Positive values that span more than this factor get a logarithmic scale."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A panel with a band from one probe to another, or, if they are the same, from the lowest seed to the highest."""
+    """A panel with a band from one probe to another or, if both are the same, from the lowest seed to the highest."""
 
     title: str
     low: str
@@ -43,7 +42,7 @@ class Quantity:
 
     @property
     def one_moment(self) -> bool:
-        """True if the band is what one moment has over step sizes, False if it is what seeds have."""
+        """True if the band spans the step sizes of one moment, False if it spans the seeds."""
         return self.low != self.high
 
 
@@ -84,7 +83,8 @@ def landscape_bands_figure(probed: Probed) -> Figure | None:
 def _bands(probed: Probed, quantity: Quantity) -> Bands:
     """Return `low` and `high` over the steps by grid point and arm.
 
-    The band of one moment is the mean of the seeds' lows and of their highs; that of the seeds has their `mean`, too.
+    The band of one moment goes from the mean of the seeds' lows to that of their highs. The band of seeds also has
+    their `mean`.
     """
     places = ["point", "arm", "step"]
     low, high = (probed.of(name).set_index([*places, "trial"])["value"] for name in (quantity.low, quantity.high))
@@ -122,19 +122,19 @@ def _draw_bands(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles
 
 # The loss around the trained weights, along two filter-normalised directions: contours, a panel per arm, one scale.
 #
-# Li et al. (2018): each filter of a direction has the norm of the weights' own, so that the scale of the weights, which
-# means nothing with batch normalization, doesn't stretch the picture. The directions of a seed are those of every arm.
+# Li et al. (2018): each filter of a direction has the norm of that filter in the weights. So the scale of the weights,
+# which means nothing with batch normalization, doesn't stretch the picture. All arms of a seed share its directions.
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
 PROBE = re.compile(rf"landscape_slice\[{_NUMBER} {_NUMBER}\]")
 """Matches names with two coordinates, in multiples of the weights' own norm."""
 
 _COLOURS = colormaps["cividis_r"]
-"""The lowest loss brightest."""
+"""The lowest loss is brightest."""
 _LEVELS, _FLAT = 13, 1e-9
-"""Contours and the two ends; what all losses span at least."""
+"""Contours and the two ends; the least range of a scale."""
 _SLICE_SPAN, _DECADES = 20, 6
-"""Losses that span more than this get levels in equal ratios, over so many decades at most."""
+"""Losses that span more than this factor get levels in equal ratios, over at most this many decades."""
 _WEIGHTS: dict[str, Any] = {
     "linestyle": "",
     "marker": "o",
@@ -195,7 +195,7 @@ def _losses(probed: Probed) -> pd.DataFrame:
 
 
 def _first_seed(losses: pd.DataFrame) -> int:
-    """Return the lowest seed of those that the most arms and grid points have."""
+    """Return the seed that most arms and grid points have; of several, the lowest."""
     having = losses[["seed", "point", "arm"]].drop_duplicates().groupby("seed").size()
     return int(having[having == having.max()].index[0])
 
@@ -208,7 +208,7 @@ def _latest(losses: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scale(losses: np.ndarray) -> tuple[Normalize, np.ndarray]:
-    """Return the scale that all panels share, and its levels: in equal ratios where losses span decades."""
+    """Return the scale that all panels share, and its levels: in equal ratios if losses span decades."""
     low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
     if 0 < low < high / _SLICE_SPAN:
         high = min(high, low * 10.0**_DECADES)
@@ -219,7 +219,7 @@ def _scale(losses: np.ndarray) -> tuple[Normalize, np.ndarray]:
 
 def _draw_slice(axes: Axes, cells: pd.DataFrame, norm: Normalize, levels: np.ndarray) -> None:
     grid = cells.columns, cells.index, np.ma.masked_invalid(cells.to_numpy())
-    # Rounded, the lowest level may lie above the lowest loss, hence `extend`.
+    # After rounding, the lowest level may lie above the lowest loss, hence `extend`.
     filled = axes.contourf(*grid, levels=levels, norm=norm, cmap=_COLOURS, extend="both")
     filled.set_rasterized(True)
     axes.contour(*grid, levels=levels, colors="white", linewidths=0.5, alpha=0.8)

@@ -32,20 +32,20 @@ from bnexp.report.panels import evenly
 from bnexp.report.style import GREY, PALE
 
 _COLOURS = colormaps["cividis"]
-"""Rise in lightness, so that they can be read with any colour vision and in grey print."""
+"""These rise in lightness, so that they can be read with any colour vision and in grey print."""
 
 
 # Gradients: a map per arm, layers over steps, one logarithmic scale.
 #
-# The norm is multiplied by that of the weights: with batch norm the loss doesn't depend on the scale of the weights
-# before it, L(αW) = L(W), so raw gradients grow as weights shrink, and those of two arms don't compare. ‖∂L/∂W‖·‖W‖
-# doesn't change with α.
+# The norm is multiplied by that of the weights. With batch norm the loss doesn't depend on the scale of the weights
+# before it, L(αW) = L(W), so raw gradients grow as weights shrink, and those of two arms can't be compared.
+# ‖∂L/∂W‖·‖W‖ doesn't change with α.
 
 GRADIENT = "gradient_norm.scale_free"
 _DECADES = 12
-"""Values further below the largest one than this have the colour of the smallest."""
+"""Values more than this many decades below the largest one have the colour of the smallest."""
 _LAYER, _LOWEST, _HIGHEST, _LAYER_NAME = 0.15, 1.3, 4.2, 1.5
-"""Inches: what a layer's name takes; the height of a map, from and to; the longest name of a layer."""
+"""Inches: height of a layer's name; least and largest height of a map; width of the longest name."""
 
 
 def gradient_norms_figure(probed: Probed) -> Figure | None:
@@ -102,7 +102,7 @@ def _draw_map(axes: Axes, cells: pd.DataFrame, norm: LogNorm, height: float) -> 
     steps = cells.columns.to_numpy(dtype=float)
     halves = np.diff(steps) / 2 if len(steps) > 1 else np.array([0.5])
     edges = np.concatenate([[steps[0] - halves[0]], steps[:-1] + halves[: len(steps) - 1], [steps[-1] + halves[-1]]])
-    # 0 has no place in a log scale, but is the smallest.
+    # A logarithmic scale has no 0, so 0 gets the smallest value.
     values = np.ma.masked_invalid(cells.clip(lower=norm.vmin).to_numpy())
     axes.pcolormesh(edges, np.arange(len(cells) + 1) - 0.5, values, norm=norm, cmap=_COLOURS, rasterized=True)
     places = range(0, len(cells), ceil(len(cells) / int(height / _LAYER)))
@@ -112,20 +112,20 @@ def _draw_map(axes: Axes, cells: pd.DataFrame, norm: LogNorm, height: float) -> 
 
 # Inputs of the activations: their 15th, 50th and 85th percentile, in the first, the middle and the last layer.
 #
-# Ioffe & Szegedy (2015), figure 1, an arm beside the other.
+# Ioffe & Szegedy (2015), figure 1, with the arms side by side.
 
 LOW, MEDIAN, HIGH = PERCENTILES = ("drift.p15", "drift.p50", "drift.p85")
 _LAYERS = 3
 _ACTIVATION_ROW = 1.35
 """Inches."""
 _FAR = 50
-"""Inputs further from 0 than this make a row's scale logarithmic beyond 1."""
+"""If inputs are further from 0 than this, the row's scale is logarithmic beyond 1."""
 
 
 def activations_figure(probed: Probed) -> Figure | None:
     """Return the percentiles over steps, medians over the seeds; None where they were not measured."""
     table = probed.of(*PERCENTILES)
-    # Those at the norm layers are of other values.
+    # Percentiles at norm layers are of other values.
     table = table[table["layer"].astype(str).str.endswith("activation")]
     if table.empty:
         return None
@@ -168,7 +168,7 @@ def activations_figure(probed: Probed) -> Figure | None:
             draw_line(axes, band[MEDIAN], linewidth=1.5, **probed.styles[arm].stroke)
         else:
             draw_nothing(axes)
-    for row in range(len(rows)):  # one scale, also where the arms fill several lines
+    for row in range(len(rows)):  # one scale, even if the arms fill several lines
         low, high = zip(*(axes.get_ylim() for (place, _), axes in panels.items() if place == row), strict=True)
         for arm in arms:
             panels[row, arm].set_ylim(min(low), max(high))
@@ -182,7 +182,7 @@ _ROW = 1.75
 _NAMES, _NAME = 4, 1.9
 """How many layers the legend names, and inches of the longest name."""
 _LIGHTEST = 0.8
-"""Where the colours end: what is lighter can't be seen on white."""
+"""The colours end here: lighter ones can't be seen on white."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def covariate_shift_figure(probed: Probed) -> Figure | None:
 
 
 def _layer_lines(probed: Probed, known: Sequence[Quantity], *, most: int, note: str = "") -> Figure | None:
-    """Return the figure of the first quantities that were measured: a row each, or, of a single one, per grid point."""
+    """Return the figure of the first quantities that were measured: a row for each, or one quantity by grid point."""
     quantities = [quantity for quantity in known if len(probed.of(quantity.probe))][:most]
     if not quantities:
         return None

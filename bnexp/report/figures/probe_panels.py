@@ -18,9 +18,9 @@ from bnexp.report.panels import evenly
 from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, point_title
 
 MOST_POINTS, MOST_ARMS = 3, 4
-"""Grid points in a figure at most; arms that stand side by side, beyond which one grid point is enough."""
+"""Most grid points in a figure; most arms side by side. With more arms one grid point is drawn."""
 _NARROWEST, _BESIDE = 4.5, 1.3
-"""Inches: where square panels would let a figure be narrower; left and right of them."""
+"""Inches: the least width of a figure with square panels; the space left and right of them."""
 _MOST_STEPS = 200
 """A line through more points than this becomes pixels, so that an SVG stays small."""
 _NOTHING = pd.DataFrame({name: [] for name in ("trial", "step", "layer", "value", "arm", "seed", "point")})
@@ -58,11 +58,11 @@ class Probed:
         return table[table["point"].isin(points)], points, arms
 
     def point_texts(self, points: Sequence[int]) -> list[str]:
-        """Return what is written beside the rows of grid points: nothing where there is but one."""
+        """Return the texts beside the rows of grid points; empty if there is only one."""
         return [point_title(self.points[point]) for point in points] if len(points) > 1 else [""]
 
     def caption(self, points: Sequence[int], *parts: str) -> str:
-        """Return a caption: which grid points are drawn, if not all; what else is to say; how many trials diverged."""
+        """Return a caption: which grid points are drawn, if not all; more text; how many trials diverged."""
         shown = ""
         if len(points) < len(self.points):
             shown = f"showing {len(points)} of {len(self.points)} grid points"
@@ -75,7 +75,7 @@ class Probed:
 
 
 def make_probed(study: Study, title: str) -> Probed:
-    """Return a study's probes, each beside what is known about its trial, for figures with a title.
+    """Return a study's probes, with the facts about their trials, for figures with a title.
 
     The last of several rows with the same trial, step, layer and probe counts.
     """
@@ -92,7 +92,7 @@ def make_probed(study: Study, title: str) -> Probed:
 
 
 def points_of(table: pd.DataFrame, most: int = MOST_POINTS) -> list[int]:
-    """Return at most so many grid points of a table, evenly spaced with both ends; with many arms the middle one."""
+    """Return at most this many grid points of a table, evenly spaced with both ends; with many arms the middle one."""
     there = sorted(int(point) for point in table["point"].unique())
     if most == 1 or table["arm"].nunique() > MOST_ARMS:
         some = [there[place] for place in evenly(len(there), MOST_POINTS)]
@@ -101,7 +101,7 @@ def points_of(table: pd.DataFrame, most: int = MOST_POINTS) -> list[int]:
 
 
 def layers_of(table: pd.DataFrame) -> list[str]:
-    """Return the layers of a table as data pass them; those that only some trials have stand among the others."""
+    """Return the layers of a table in the order in which data pass them, also those that only some trials have."""
     order: list[str] = []
     for names in dict.fromkeys(tuple(layers.unique()) for _, layers in table.groupby("trial", sort=False)["layer"]):
         place = 0
@@ -115,7 +115,7 @@ def layers_of(table: pd.DataFrame) -> list[str]:
 
 
 def seeds_in(table: pd.DataFrame) -> int:
-    """Return how many seeds an arm has at one grid point, at most."""
+    """Return the largest number of seeds that an arm has at a grid point."""
     return int(table.groupby(["point", "arm"])["seed"].nunique().max())
 
 
@@ -137,16 +137,16 @@ def probe_figure(
 ) -> tuple[Figure, dict[tuple[int, Column], Axes]]:
     """Return a figure, and its empty panels by the row's place and the column.
 
-    Beyond MOST_ARMS columns all rows come again for the next ones.
+    If there are more than MOST_ARMS columns, all rows are repeated for the next ones.
 
     Args:
         probed: has the title.
-        rows: what is written beside each row; nothing where it is empty.
-        columns: what is written above each column.
+        rows: the text beside each row; may be empty.
+        columns: the text above each column.
         height: inches of a panel.
-        square: panels are as wide as high, rather than as wide as there is room.
+        square: make panels square instead of filling the width.
         xlabel: of all panels.
-        more: what else `panel_figure` takes.
+        more: other arguments of `panel_figure`.
     """
     across = ceil(len(columns) / ceil(len(columns) / MOST_ARMS))
     padded = [*columns, *[None] * (-len(columns) % across)]
@@ -167,7 +167,7 @@ def probe_figure(
 
 
 def mark_steps(axes: Axes, steps: pd.Series, *, grid: bool = True) -> None:
-    """Give an axes the ticks of numbers of steps; a single step stands alone."""
+    """Give an axes the ticks of numbers of steps; a single step is its only tick."""
     count_ticks(axes.xaxis, 4)
     if steps.nunique() == 1:
         axes.set_xticks([steps.iloc[0]])
@@ -176,13 +176,13 @@ def mark_steps(axes: Axes, steps: pd.Series, *, grid: bool = True) -> None:
 
 
 def draw_line(axes: Axes, values: pd.Series, **look: Any) -> None:
-    """Draw values over the steps of their index: a line, or a dot where there is but one."""
+    """Draw values over the steps of their index: a line, or a dot if there is only one."""
     marker = "." if len(values) == 1 else ""
     axes.plot(values.index, values, marker=marker, rasterized=len(values) > _MOST_STEPS, **look)
 
 
 def draw_band(axes: Axes, low: pd.Series, high: pd.Series, **look: Any) -> None:
-    """Fill what lies between two values over the steps of their index."""
+    """Fill the area between two values over the steps of their index."""
     axes.fill_between(low.index, low, high, linewidth=0, rasterized=len(low) > _MOST_STEPS, **look)
 
 

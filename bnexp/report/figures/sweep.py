@@ -31,9 +31,9 @@ from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, is_logarithmic,
 
 MOST_PANELS = 16
 _DODGE = 0.08
-"""How far apart the arms stand at one value, in gaps between values."""
+"""Distance of the arms at one value, as a share of the gap between values."""
 _BAR, _AXIS, _NAMES, _WIDTHS = 0.28, 0.62, 1.8, 1.2
-"""Inches: the height of an arm, what an axis takes below its arms; beside the axis the arms' names, the widths."""
+"""Inches: height of an arm, and of the axis below the arms; width of the arms' names, and of the ranges' texts."""
 _BEST: dict[str, Any] = {"linestyle": "", "marker": "D", "markersize": 5, "color": "black", "markerfacecolor": "white"}
 _TRIED: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3, "color": GREY}
 
@@ -41,7 +41,7 @@ _TRIED: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3, "colo
 def sweep_figure(study: Study, comparison: Comparison, key: str) -> Figure:
     """Return the metric's mean over the seeds, with 95 % intervals, at each value of a swept setting.
 
-    A panel is a combination of the other settings. At least one row needs a mean.
+    A panel is a combination of the other settings. At least one row must have a mean.
     """
     rows = [row for row in comparison.rows if row.mean is not None]
     by_point: dict[str, list[ArmRow]] = {}
@@ -55,7 +55,7 @@ def sweep_figure(study: Study, comparison: Comparison, key: str) -> Figure:
     logarithmic = numeric and is_logarithmic(values)
     places = {repr(value): float(value) if numeric else float(i) for i, value in enumerate(values)}
     scaled = np.log(values) if logarithmic else np.array(list(places.values()))
-    # Arms stand beside one another, so that intervals don't hide each other.
+    # Arms stand side by side, so that intervals don't hide each other.
     step = _DODGE * min(float(np.diff(scaled).min(initial=np.inf)), max(float(np.ptp(scaled)) / 8, _DODGE))
     accuracies = not lower_is_better(comparison.metric)
     handles = arm_handles(study, {row.arm for row in rows}, markersize=4)
@@ -87,7 +87,7 @@ def sweep_figure(study: Study, comparison: Comparison, key: str) -> Figure:
         axes.grid(color=PALE, linewidth=0.6)
         if accuracies and study.chance:
             axes.axhline(study.chance.accuracy, color=GREY, linestyle="dotted", linewidth=1)
-        here = [row.arm for row in group]  # an empty line would stand at the figure's corner
+        here = [row.arm for row in group]  # an empty line would stand at the corner of the figure
         for i, arm in ((i, arm) for i, arm in enumerate(study.arms) if arm in here):
             mine = sorted((row for row in group if row.arm == arm), key=lambda row: places[repr(row.point[key])])
             xs = np.array([places[repr(row.point[key])] for row in mine])
@@ -118,7 +118,7 @@ def _draw_arm(axes: Axes, xs: np.ndarray, rows: Sequence[ArmRow], style: ArmStyl
 
 
 def usable_range_figure(study: Study, comparison: Comparison) -> Figure:
-    """Return the figure: a panel per swept setting of numbers, in it a bar per arm; dots are the values tried."""
+    """Return the figure: a panel per swept setting of numbers, with a bar per arm; dots mark the tried values."""
     rows = sorted(comparison.robustness, key=lambda row: study.arms.index(row.arm))
     panels = {key: [row for row in rows if row.axis == key] for key in dict.fromkeys(row.axis for row in rows)}
     tried = {key: sorted(study.trials[key].dropna().unique().tolist()) for key in panels}
@@ -151,7 +151,7 @@ def usable_range_figure(study: Study, comparison: Comparison) -> Figure:
 
 
 def width_text(row: RobustnessRow) -> str:
-    """Write how wide the usable stretch is: 3,000×, three digits at most; its ends where a ratio means nothing."""
+    """Write how wide the usable range is, as 3,000×, with three digits at most; or its ends, if ratios mean nothing."""
     if row.usable_low is None or row.usable_high is None:
         return "none usable"
     if row.usable_low == row.usable_high:
@@ -185,9 +185,9 @@ def _draw_bar(axes: Axes, row: RobustnessRow, y: float, style: ArmStyle) -> None
 
 
 def _style_swept_axis(axes: Axes, values: Sequence[float], width: float) -> None:
-    """Make x the axis of the values that a setting was swept over; logarithmic where they span decades.
+    """Make x the axis of a swept setting; it is logarithmic if the values span decades.
 
-    The ticks stand at the values themselves where these fit into `width` inches, otherwise at round numbers.
+    The ticks are at the values if these fit into `width` inches, and otherwise at round numbers.
     """
     values = sorted(set(values))
     logarithmic = is_logarithmic(values)

@@ -14,11 +14,11 @@ from bnexp.report.seed_views import tuning_leads
 from bnexp.report.style import PALE, ArmStyle, arm_styles, point_title
 
 MOST_PLACES = 4
-"""Grid points, of all runs together, with panels of their own."""
+"""Up to this many grid points, over all runs, have panels of their own."""
 
 
 def tuning_figure(study: Study, comparison: Comparison, title: str) -> Figure:
-    """Return the figure: a line per arm with the band of what 95 % of the searches find, a row per grid point."""
+    """Return the figure: a line per arm, with the band that holds 95 % of the searches; a row per grid point."""
     rows = comparison.tuning
     places = distinct((row.run, row.point) for row in rows)
     shown = [places[number] for number in evenly(len(places), MOST_PLACES)]

@@ -14,25 +14,25 @@ from bnexp.report.panels import ArmCurve, Panels, distinct, evenly, make_panels
 from bnexp.report.style import LINE_WIDTH, ArmStyle, arm_styles, is_logarithmic, point_title, short_keys, value_text
 
 POINTS = 36
-"""Grid points with curves at most, evenly spaced."""
+"""Most grid points with curves; they are evenly spaced."""
 RECORDS = 100
-"""Records kept of a curve at most."""
+"""Most records of a curve."""
 FEWEST_RECORDS = 20
 NUMBERS = 200_000
-"""Numbers that all curves may take together, as long as FEWEST_RECORDS are kept: about 1.5 MB of the page."""
+"""Most numbers of all curves together, about 1.5 MB of the page; each curve keeps FEWEST_RECORDS all the same."""
 DIGITS = 4
 TRIALS = 2000
-"""Trials with a point and a row at most, evenly spaced."""
+"""Most trials with a point and a row; they are evenly spaced."""
 DIFFERENCES = 60
-"""Grid points in the chart of differences at most, evenly spaced; the table has all."""
+"""Most grid points in the chart of differences, evenly spaced; the table has all."""
 MEASURES = ("test_accuracy", "val_accuracy", "train_accuracy", "test_loss", "val_loss", "train_loss")
 
 Keep = Callable[[np.ndarray], int]
-"""Stores a list of numbers and returns its place; equal lists, as all the x of a run, are stored once."""
+"""Stores a list of numbers and returns its place; equal lists, such as the x of a run's curves, are stored once."""
 
 
 def chart_data(study: Study, comparison: Comparison) -> dict[str, Any]:
-    """Return everything that the charts show; arms and grid points are numbers into their lists."""
+    """Return everything that the charts show; arms and grid points are indices into their lists."""
     points = grid_points(study.trials, study.grid_keys)
     return {
         "arms": [_arm(study.label(arm), style) for arm, style in arm_styles(study.arms).items()],
@@ -54,7 +54,7 @@ def _arm(label: str, style: ArmStyle) -> dict[str, str]:
 
 
 def rounded(numbers: np.ndarray) -> list[float | None]:
-    """Round numbers to DIGITS significant digits; None for what JSON can't hold."""
+    """Round numbers to DIGITS significant digits; None for those that JSON can't hold."""
     known = np.isfinite(numbers)
     values = np.where(known, numbers, 0.0)
     with np.errstate(divide="ignore"):
@@ -113,7 +113,7 @@ def _curve(
 ) -> dict[str, Any]:
     """Return a curve with at most `kept` records, evenly spaced, the first and the last among them.
 
-    The clock is epochs or steps, as x is, and the seconds of training until then.
+    Its clocks are x (epochs or steps) and the seconds of training so far.
     """
     places = evenly(len(curve.x), kept)
     x = curve.x[places]
@@ -147,12 +147,12 @@ def _note(panels: Sequence[Panels], kept: int) -> str:
 
 
 def shown_trials(study: Study) -> pd.DataFrame:
-    """Return the trials that the page shows one by one: all, or TRIALS of them, evenly spaced with first and last."""
+    """Return the trials that the page shows one by one: all, or TRIALS of them, evenly spaced with both ends."""
     return study.trials.iloc[evenly(len(study.trials), TRIALS)]
 
 
 def _axis(key: str, points: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
-    """Return a swept setting as an axis: the value at every grid point, or its place among the values' names."""
+    """Return a swept setting as an axis: its value at every grid point or, for names, the index among them."""
     values, name = [point[key] for point in points], short_keys(keys)[key]
     if len(distinct(values)) > 1 and all(map(is_number, values)):
         return {"name": name, "values": values, "log": is_logarithmic(values)}

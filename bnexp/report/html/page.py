@@ -39,10 +39,10 @@ PACKAGE = "bnexp.report.html"
 def page(study: Study, comparison: Comparison, reload: int | None = None) -> str:
     """Return the page of a comparison of a study's arms, as far as they are trained.
 
-    With `reload` a browser reads it again from its file every so many seconds, while the training goes on.
+    With `reload` a browser reads the page again after this many seconds, while the training goes on.
 
-    Names that come from configurations are text wherever they stand: the template escapes them, the charts'
-    numbers are JSON that can't end its script element, and the script writes text nodes only.
+    Names from configurations are text everywhere: the template escapes them, the JSON of the charts can't end its
+    script element, and the script writes text nodes only.
     """
     charts, images = chart_data(study, comparison), misclassified(study, comparison)
     return template(PACKAGE, "page.html.j2").render(
@@ -74,7 +74,7 @@ def page(study: Study, comparison: Comparison, reload: int | None = None) -> str
 
 
 def _so_far(comparison: Comparison) -> str:
-    """Say how far the trials are, and when; nothing where all have ended."""
+    """Say how far the trials are, and when that was; empty if all have ended."""
     if comparison.finished == comparison.planned:
         return ""
     ended = f"{comparison.finished} of {counted(comparison.planned, 'trial')} {have(comparison.finished)} ended"
@@ -94,10 +94,10 @@ def _pictures(
 
 @cache
 def _plotly() -> str:
-    """Return plotly.js, compressed by gzip and in base64: less than half as long."""
+    """Return plotly.js, compressed by gzip and in base64: less than half of its length."""
     from plotly.offline import get_plotlyjs  # only a page needs it
 
-    # Level 9 takes twice as long, and a hundredth off.
+    # Level 9 takes twice as long and saves one per cent.
     return b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=5, mtime=0)).decode()
 
 
@@ -150,7 +150,7 @@ def _outcome(trial: Any) -> str:
 
 
 def settings_table(settings: Mapping[str, TrialSettings], baseline: str) -> Table:
-    """Return the settings in which an arm differs from the baseline, a column per arm, the baseline first."""
+    """Return the settings in which arms differ from the baseline, with a column per arm, the baseline first."""
     values = {arm: _settings(settings[arm]) for arm in sorted(settings, key=lambda arm: arm != baseline)}
     keys = dict.fromkeys(key for of_arm in values.values() for key in of_arm)
     rows = [(key, *(of_arm.get(key, MISSING) for of_arm in values.values())) for key in keys]
@@ -167,7 +167,7 @@ def baseline_table(settings: Mapping[str, TrialSettings], baseline: str) -> Tabl
 
 
 def _settings(settings: TrialSettings) -> dict[str, str]:
-    """Return every setting, and each argument of a network of one's own."""
+    """Return every setting, and each argument of the user's own network."""
     found: dict[str, object] = {}
     for key, value in leaves(settings):
         is_arguments = isinstance(value, Arguments)
@@ -176,21 +176,21 @@ def _settings(settings: TrialSettings) -> dict[str, str]:
 
 
 def environment_table(environments: Mapping[str, Mapping[str, object]]) -> Table:
-    """Return what every run ran on: versions, device, times and command, a column per run."""
+    """Return the facts about every run: versions, device, times and command, a column per run."""
     names = dict.fromkeys(name for found in environments.values() for name in found if name != "format")
     rows = [(name, *(_recorded(name, found.get(name)) for found in environments.values())) for name in names]
     return plain_table(("", *environments), rows, "What it ran on", name="environments")
 
 
 def _recorded(name: str, value: object) -> str:
-    """Write what a run recorded: the command as a shell takes it, other lists of texts with semicolons."""
+    """Write a recorded fact: the command as a shell takes it, other lists of texts with semicolons."""
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return shlex.join(value) if name == "command" else "; ".join(value) or MISSING
     return MISSING if value is None else _written(value)
 
 
 def _written(value: object) -> str:
-    """Write a setting: compounds as JSON."""
+    """Write a setting; lists and mappings as JSON."""
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value_text(value)

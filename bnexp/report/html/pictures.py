@@ -72,7 +72,7 @@ WORDS = {
         "(Santurkar et al. 2018).",
     ),
 }
-"""By the name of the picture."""
+"""Texts by the names of their pictures."""
 
 MISCLASSIFIED = Words(
     "Images that one gets wrong and the other right",
@@ -113,7 +113,7 @@ class Picture:
 
 
 def pictures(study: Study, comparison: Comparison, images: Misclassified | None) -> Mapping[Place, Sequence[Picture]]:
-    """Return the pictures by their place; no place without one.
+    """Return the pictures by their place in the page; places without one are left out.
 
     Args:
         study: the trials.

@@ -14,7 +14,7 @@ from bnexp.report.table import MISSING, Cell, Column, in_print
 
 @cache
 def template(package: str, name: str) -> Template:
-    """Return a template of a package's assets; it escapes what it is given, and refuses names that it isn't given."""
+    """Return a template of a package's assets; it escapes all values, and refuses names without a value."""
     environment = Environment(
         loader=PackageLoader(package, "assets"),
         autoescape=True,
@@ -32,7 +32,7 @@ def cells_html(cells: Sequence[Cell], columns: Sequence[Column[Any]], *, heads: 
     Args:
         cells: of the row.
         columns: of the table.
-        heads: the first cell is a header, too.
+        heads: True if the first cell is a header, too.
         swatch: markup before the arm's name.
     """
     written = []
@@ -49,7 +49,7 @@ def cells_html(cells: Sequence[Cell], columns: Sequence[Column[Any]], *, heads: 
 
 
 def asset(package: str, name: str) -> Markup:
-    """Return a file of a package's assets, to stand in a page as it is."""
+    """Return a file of a package's assets, which goes into a page unchanged."""
     return Markup(files(package).joinpath("assets", name).read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""The verdict: what the comparison answers, in sentences, also where batch normalization loses."""
+"""The verdict: the answer of the comparison in sentences, even if batch normalization loses."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from bnexp.report.style import point_texts
 from bnexp.report.table import in_print
 
 FEW = 3
-"""Grid points that a sentence names one by one."""
+"""Up to this many grid points are named one by one."""
 
 Tone = Literal["better", "worse", "unclear", "unknown"]
 TONES: dict[Standing, Tone] = {Standing.wins: "better", Standing.loses: "worse", Standing.unknown: "unknown"}
@@ -33,7 +33,7 @@ class Verdict:
 def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Verdict:
     """Return the verdict on the best arm against the baseline, over all grid points.
 
-    The best arm is the one with the best difference, and that may still be a loss.
+    The best arm has the best difference, which may still be a loss.
     """
     settings = {comparison.label(arm): known for arm, known in settings.items()}
     comparison = _labelled(comparison)
@@ -99,7 +99,7 @@ def _stands(row: Difference, comparison: Comparison) -> Standing:
 
 
 def _subject(arm: str, baseline: str, settings: Mapping[str, TrialSettings]) -> str:
-    """Name what was tried: batch normalization where the arm has it and the baseline hasn't."""
+    """Name the treatment: batch normalization, if the arm has it and the baseline hasn't."""
     kinds = [settings[name].model.norm.kind if name in settings else None for name in (arm, baseline)]
     return "Batch normalization" if kinds[0] == "batch" and kinds[1] in ("none", None) else f"The arm {arm}"
 
@@ -153,7 +153,7 @@ def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
 
 
 def _elsewhere(best: Overall, comparison: Comparison) -> Iterator[str]:
-    """Say what the one number over all grid points hides: single points, other arms, and each arm at its best."""
+    """Say what the mean over all grid points hides: single points, other arms, and each arm at its best."""
     places = [row for row in comparison.rows if row.arm == best.arm and row.difference_low is not None]
     if len(places) > 1:
         counts = filter(None, (_count(stands, places, comparison) for stands in Standing))
@@ -168,7 +168,7 @@ def _elsewhere(best: Overall, comparison: Comparison) -> Iterator[str]:
 
 
 def _count(stands: Standing, places: Sequence[ArmRow], comparison: Comparison) -> str:
-    """Write at how many grid points it is so, and at which if they are few; empty where at none."""
+    """Write at how many grid points it is so, and at which if they are few; empty if at none."""
     found = [row for row in places if _stands(row, comparison) is stands]
     if len(found) == len(places):
         return f"{stands} at all {len(found)}"
