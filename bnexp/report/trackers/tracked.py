@@ -15,6 +15,7 @@ from bnexp.analysis.runs import compare_run
 from bnexp.analysis.stats import Interval, mean_interval
 from bnexp.analysis.study import METRICS, bounds
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.text import counted
 from bnexp.config.trial import effective
 from bnexp.errors import InputError
 from bnexp.plan import Trial, run_name, trials
@@ -211,7 +212,7 @@ def _summaries(origin: _Origin, planned: Sequence[Trial]) -> Iterator[TrackedRun
             "summary",
             number,
             against | ({"outcome": counts} if ended else {}),
-            name=", ".join([own[0].arm, *point_texts(own[0].point), f"mean of {len(own)} seeds"]),
+            name=", ".join([own[0].arm, *point_texts(own[0].point), f"mean of {counted(len(own), 'seed')}"]),
             params={"arm": own[0].arm, **_plain(own[0].point)},
             moments=means,
             finals=_finite({f"final/{name}": getattr(row, name) for name in COMPARED}) if row else {},

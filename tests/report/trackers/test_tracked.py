@@ -144,3 +144,7 @@ def test_without_its_beginning_a_run_is_refused(tmp_path: Path) -> None:
     rewrite(run.path / ENVIRONMENT, "{}")
     with pytest.raises(InputError, match="doesn't say when the run began"):
         next(tracked_runs(RunRecord(run.path)))
+
+
+def test_a_single_seed_is_named_in_the_singular(tmp_path: Path) -> None:
+    assert "before, lr 1, mean of 1 seed" in by_name(make_run(tmp_path / "run", 1, seeds=1))
