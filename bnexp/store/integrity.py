@@ -104,14 +104,16 @@ class Tables:
         return Kept(outcomes, {CURVES: curves, PROBES: probes, LATE_PROBES: late})
 
 
-def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Tables:
+def examine(run: Path, config: ExperimentConfig, *, cells: bool = True, growing: bool = False) -> Tables:
     """Read the tables of a run and check every row; what is missing or damaged becomes a fault, never an error.
 
     Args:
         run: the folder.
         config: its experiment.
         cells: keep the cells of curves.csv, from which a run continues. Without them, numbers that weren't changed are
-        read and checked all at once, in a tenth of the time and memory.
+            read and checked all at once, in a tenth of the time and memory.
+        growing: what is later than all checksums of its trial is no fault. In the copy of a run that trains,
+            checksums.txt may be older than the tables.
 
     Raises:
         InputError: this version doesn't read the folder's format.
@@ -131,19 +133,19 @@ def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Table
     if late.problem == MISSING and not (index and any(index.steps(LATE_PROBES, trial) for trial in planned)):
         late = Table(LATE_PROBES)
     trials.faults = dict.fromkeys(planned - {int(row[0]) for row in trials.rows}, NO_STEP)
-    until = _check_trials(trials, planned, index) if index else {}
+    until = _check_trials(trials, planned, index, growing=growing) if index else {}
     numbers = curves.numbers
     if not cells and not (index and numbers is not None and agree(numbers, CURVES, until, index)):
-        return examine(run, config)  # row by row, to say which
+        return examine(run, config, growing=growing)  # row by row, to say which
     _drop_torn(curves, index)
     if index:
         recorded = _steps(curves) if config.probes or cells else {}
         reached = {trial: max(steps) for trial, steps in recorded.items()}
         if cells:
             until |= {trial: max(step, until[trial]) for trial, step in reached.items()}
-            _check_rows(curves, recorded, until, index)
+            _check_rows(curves, recorded, until, index, growing=growing)
         if config.probes:
-            _check_rows(probes, recorded, reached, index)
+            _check_rows(probes, recorded, reached, index, growing=growing)
         _check_rows(late, _steps(late), dict.fromkeys(planned, inf), index)
     unchecked = [UNCHECKED] if index is not None and not index else []
     faults = [Fault(table.name, table.damage) for table in (trials, curves, probes, late) if table.damage]
@@ -175,8 +177,15 @@ def _drop_torn(curves: Table, index: ChecksumIndex | None) -> None:
             del curves.rows[-1], curves.values[-1]
 
 
-def _check_trials(table: Table, planned: Iterable[int], index: ChecksumIndex) -> dict[int, int]:
-    """Find the trials whose rows in trials.csv are not as they were written; return the step that each has to reach."""
+def _check_trials(table: Table, planned: Iterable[int], index: ChecksumIndex, *, growing: bool) -> dict[int, int]:
+    """Find the trials whose rows in trials.csv are not as they were written; return the step that each has to reach.
+
+    Args:
+        table: in which trials that have ended since the checksums are made unfinished, if it grows.
+        planned: numbers of the trials.
+        index: the checksums.
+        growing: see `examine`.
+    """
     found, until = defaultdict[int, list[int]](list), dict[int, int]()
     for values in table.values:
         found[int(values[0])].append(checksum(values))
@@ -186,11 +195,21 @@ def _check_trials(table: Table, planned: Iterable[int], index: ChecksumIndex) ->
         until[trial] = max(steps or known, default=NO_STEP)
         if not steps:
             table.faults[trial] = NO_STEP
+    if growing:
+        later = {int(row[0]) for row in table.rows if row[-len(RESULT_COLUMNS)]} & table.faults.keys()
+        later = {trial for trial in later if until[trial] == NO_STEP}
+        table.rows = [row for row in table.rows if int(row[0]) not in later]
+        table.faults = {trial: step for trial, step in table.faults.items() if trial not in later}
     return until
 
 
 def _check_rows(
-    table: Table, steps: Mapping[int, Collection[int]], until: Mapping[int, float], index: ChecksumIndex
+    table: Table,
+    steps: Mapping[int, Collection[int]],
+    until: Mapping[int, float],
+    index: ChecksumIndex,
+    *,
+    growing: bool = False,
 ) -> None:
     """Find the first step of every trial whose sum is not in the checksums.
 
@@ -199,14 +218,16 @@ def _check_rows(
         steps: those that must have checksums.
         until: the last step whose checksum, if there is one, has to agree.
         index: the checksums.
+        growing: see `examine`.
     """
     expected = {
         trial: {*steps.get(trial, ()), *(step for step in index.steps(table.name, trial) if step <= last)}
         for trial, last in until.items()
     }
     for entry in table_entries(table.name, table.values, expected):
-        if entry not in index:
-            table.faults.setdefault(entry[1], entry[2])
+        _, trial, step, _ = entry
+        if entry not in index and not (growing and step > max(index.steps(table.name, trial), default=NO_STEP)):
+            table.faults.setdefault(trial, step)
 
 
 # Repair

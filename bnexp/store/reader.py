@@ -209,7 +209,7 @@ class RunRecord:
     @cached_property
     def _tables(self) -> Tables:
         try:
-            return examine(self.path, self.config, cells=False)
+            return examine(self.path, self.config, cells=False, growing=not self.environment.get("ended"))
         except OSError as error:
             raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from bnexp.store.checksums import checksum
-from bnexp.store.integrity import UNCHECKED
+from bnexp.store.integrity import UNCHECKED, examine
 from bnexp.store.reader import DamagedRunError, RunRecord
-from bnexp.store.tables import row_values
+from bnexp.store.tables import RESULT_COLUMNS, row_values
 from tests.helpers import rewrite
 from tests.store.conftest import MadeRun, MakeRun
 
@@ -158,7 +158,8 @@ def test_every_lost_checksum_is_missed(run: MadeRun) -> None:
     missed = 0
     for at in range(len(lines)):
         (run.path / "checksums.txt").write_text("".join(lines[:at] + lines[at + 1 :]))
-        missed += bool(run.read().warnings)
+        found = examine(run.path, run.config)
+        missed += bool(found.faults or any(found.files.values()))
     assert missed == len(lines) - 2  # but for the rows of trials 0 and 1 while they were in training
 
 
@@ -196,3 +197,22 @@ def test_the_last_line_of_an_earlier_format_counts_once_it_is_whole(run: MadeRun
 def test_rewriting_a_file_as_its_writer_does_is_no_change(run: MadeRun) -> None:
     rewrite(run.path / "environment.json", run.text("environment.json").replace("cpu", "gpu"))
     assert (run.read().environment["device"], RunRecord(Path(run.path)).warnings) == ("gpu", ())
+
+
+@pytest.mark.parametrize("newer", ["curves.csv", "trials.csv"])
+def test_a_copy_whose_checksums_are_older_than_its_tables_is_not_damaged(make_run: MakeRun, newer: str) -> None:
+    made = make_run()
+    made.record(0)
+    older = (made.path / "checksums.txt").read_bytes()
+    if newer == "curves.csv":
+        made.record(1, 0.75)
+    else:
+        made.end(0)
+    (made.path / "checksums.txt").write_bytes(older)
+    assert examine(made.path, made.config).faults
+    read = examine(made.path, made.config, cells=False, growing=True)
+    assert read.faults == ()
+    assert made.read().warnings == ()
+    assert not any(row[-len(RESULT_COLUMNS)] for row in read.trials.rows)
+    edit(made, "curves.csv", lambda text: text.replace("0.5", "0.51", 1))
+    assert "curves.csv" in str(examine(made.path, made.config, cells=False, growing=True).faults)
