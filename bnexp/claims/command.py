@@ -208,8 +208,9 @@ def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs:
     """Write the page and the document, if they are wanted; return their files."""
     from bnexp.claims.documents import claims_page, document
     from bnexp.claims.evidence import evidence
+    from bnexp.config.text import escaped
 
-    command = shlex.join(["bnexp", *sys.argv[1:]])
+    command = escaped(shlex.join(["bnexp", *sys.argv[1:]]))
     pages = write_page(claims_page(found, tier.value, command), "claims", tier, runs) if html else []
     files: dict[Path, bytes] = {}
     if docs:

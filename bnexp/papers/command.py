@@ -60,6 +60,7 @@ def show_papers(
 ) -> None:
     """Show published numbers beside ours, from the runs so far."""
     from bnexp.cli.output import print_json, print_table
+    from bnexp.config.text import escaped
     from bnexp.errors import InputError
     from bnexp.papers.catalogue import find_papers
     from bnexp.papers.documents import document, paper_table, papers_page, results_json
@@ -77,7 +78,7 @@ def show_papers(
         print_json(results_json(found))
     elif not quiet:
         print_table(*map(paper_table, found))
-    command = shlex.join(["bnexp", *sys.argv[1:]])
+    command = escaped(shlex.join(["bnexp", *sys.argv[1:]]))
     written = write_page(papers_page(found, tier.value, command), "papers", tier, runs) if html else []
     if docs:
         others = {other.value: results(papers, other.value, runs) for other in Tier if other is not tier}

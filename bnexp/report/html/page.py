@@ -16,7 +16,7 @@ from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import METRICS, Study
 from bnexp.config.keys import leaves
 from bnexp.config.model import Arguments
-from bnexp.config.text import counted, have
+from bnexp.config.text import counted, escaped, have
 from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.columns import column, estimate, number, value_column, words
@@ -185,7 +185,7 @@ def environment_table(environments: Mapping[str, Mapping[str, object]]) -> Table
 def _recorded(name: str, value: object) -> str:
     """Write a recorded fact: the command as a shell takes it, other lists of texts with semicolons."""
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return shlex.join(value) if name == "command" else "; ".join(value) or MISSING
+        return escaped(shlex.join(value)) if name == "command" else "; ".join(value) or MISSING
     return MISSING if value is None else _written(value)
 
 

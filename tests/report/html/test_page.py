@@ -491,11 +491,14 @@ def test_every_argument_of_an_own_network_has_a_row() -> None:
 
 def test_the_environment_is_a_column_per_run() -> None:
     table = environment_table(
-        {"a": {"format": 1, "torch": "2", "command": ["bnexp", "a b"], "groups": ["3 4", "0 1"]}, "b": {"commit": None}}
+        {
+            "a": {"format": 1, "torch": "2", "command": ["bnexp", "a b", "\udcfc"], "groups": ["3 4", "0 1"]},
+            "b": {"commit": None},
+        }
     )
     assert table.rows == (
         ("torch", "2", "-"),
-        ("command", "bnexp 'a b'", "-"),
+        ("command", r"bnexp 'a b' '\udcfc'", "-"),  # of a file whose name is no UTF-8
         ("groups", "3 4; 0 1", "-"),
         ("commit", "-", "-"),
     )
