@@ -168,9 +168,13 @@ class _AsWritten(Documented):
         if words := _short_forms(kind, found["properties"]):
             return {"description": found.pop("description"), "anyOf": [{"type": "string", "enum": words}, found]}
         if "required" not in found and not issubclass(kind, ExperimentConfig):
-            # An editor that completes the key doesn't see the settings, whose defaults it would all write down.
-            return {"description": found.pop("description"), "type": found.pop("type"), "allOf": [found]}
+            return {"description": found.pop("description"), **_veiled(found)}
         return found
+
+
+def _veiled(found: JsonSchemaValue) -> JsonSchemaValue:
+    """Return a section whose settings an editor doesn't write down with all defaults when it completes the key."""
+    return {"type": found.pop("type"), "allOf": [found]}
 
 
 def _in_draft(part: JsonSchemaValue) -> JsonSchemaValue:
@@ -211,8 +215,7 @@ def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
         if part == CHANGES:
             parts = definitions[ExperimentConfig.__name__]["properties"]
             whole = dict(_settings(ExperimentConfig, definitions, parts, place=ExperimentConfig.__name__))
-            mappings["changes"] = _mapping(VALUE, whole)
-            mappings["changes"]["patternProperties"][BY_NAME] = {}
+            mappings["changes"] = _mapping(VALUE, whole, BY_NAME)
             return reference("changes")
         if part.get("propertyNames", {}).get("format") != SETTING["format"]:
             return part
@@ -224,18 +227,25 @@ def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
     return {"$schema": DRAFT, **changed(whole, with_keys), "definitions": changed(definitions, with_keys) | mappings}
 
 
-def _mapping(under: JsonSchemaValue, settings: Mapping[str, Explained]) -> JsonSchemaValue:
-    """Return a mapping from dotted keys to what stands under each, such as values or lists of them."""
+def _mapping(under: JsonSchemaValue, settings: Mapping[str, Explained], *patterns: str) -> JsonSchemaValue:
+    """Return a mapping from dotted keys to what stands under each, such as values or lists of them.
+
+    Args:
+        under: what stands under a key, with VALUE in place of the setting's value.
+        settings: by dotted key.
+        patterns: of further keys, under which anything stands.
+    """
 
     def holding(setting: JsonSchemaValue) -> Any:
         return changed(under, lambda part: setting if part == VALUE else part)
 
-    return {
-        "type": "object",
-        "properties": {key: {**holding(value), "description": meaning} for key, (value, meaning) in settings.items()},
-        "patternProperties": {ARGUMENTS: {**holding({}), "description": settings["model.arguments"][1]}},
+    meanings = {key: {**holding(value), "description": meaning} for key, (value, meaning) in settings.items()}
+    argument = {**holding({}), "description": settings["model.arguments"][1]}
+    others = {
+        "patternProperties": {ARGUMENTS: argument, **{key: {} for key in patterns}},
         "additionalProperties": False,
     }
+    return _veiled({"type": "object", "properties": meanings, **others})
 
 
 def _settings(
