@@ -166,7 +166,9 @@ class _AsWritten(Documented):
             if "$ref" in field:
                 field.pop("default", None)  # it follows from the section's settings
         if words := _short_forms(kind, found["properties"]):
-            return {"description": found.pop("description"), "anyOf": [{"type": "string", "enum": words}, found]}
+            del found["additionalProperties"]  # for which editors would say that a text was expected
+            forms = {"anyOf": [{"type": "string", "enum": words}, found]}
+            return {"description": found.pop("description"), "propertyNames": {"enum": [*found["properties"]]}, **forms}
         if "required" not in found and not issubclass(kind, ExperimentConfig):
             return {"description": found.pop("description"), **_veiled(found)}
         return found
