@@ -1,6 +1,7 @@
 """An experiment before it is trained: its layers, trials and groups, and the time and memory that they will take."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -13,6 +14,7 @@ from bnexp.analysis.planning import outlook
 from bnexp.analysis.sequential import looks_outlook
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, searches
 from bnexp.config.origin import naming
+from bnexp.config.source import NetworkSource
 from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
 from bnexp.data.catalog import DataShape, Named
@@ -20,6 +22,7 @@ from bnexp.data.machine import free_memory
 from bnexp.engines.devices import described
 from bnexp.engines.local import Local
 from bnexp.engines.planning import assigned, makespan
+from bnexp.nn.own.source import failures
 from bnexp.nn.table import LayerRow, trained_table
 from bnexp.plan import Point, Trial, TrialGroup, groups, same_trainings, trials
 from bnexp.report.data_sets import data_lines, data_warnings
@@ -203,8 +206,10 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
         shape = shape_of(group)
         layers = trained_table(group.settings, shape.image, shape.classes)
         bytes_ = int(footprint(group, shape, device, config.probes).of(len(group.trials)))
-        seconds = estimated_seconds(group, shape, device)
-        probing = probing_seconds(group, shape, device, config.probes)
+        own = group.settings.model.source
+        with failures(NetworkSource.parse(own)) if own else nullcontext():
+            seconds = estimated_seconds(group, shape, device)
+            probing = probing_seconds(group, shape, device, config.probes)
         return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)
 
     places = engine.places(planned, shape_of, config.probes, sum(len(group.trials) for group in whole))

@@ -74,3 +74,21 @@ def test_an_argument_is_overridden_and_swept_on_the_command_line(command: Comman
     found = command("show", "own.yaml", "grid.model.arguments.width=[5, 7]").out
     assert "model.arguments.width=5" in found
     assert "•BatchNorm1d(7)" in found
+
+
+def test_show_names_the_line_of_own_code_that_fails_with_a_whole_batch(command: Command, here: Path) -> None:
+    (here / "my_net.py").write_text("""\
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 10))
+
+    def forward(self, images):
+        if len(images) > 2:
+            raise ValueError("a cable")
+        return super().forward(images)
+""")
+    found = command("show", "own.yaml", "model.source=my_net.py:Net")
+    assert (found.code, found.out) == (2, "")
+    assert found.err.endswith("bnexp: command line: model.source: my_net.py:9: in forward: ValueError: a cable\n")
