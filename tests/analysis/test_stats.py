@@ -139,7 +139,7 @@ def test_where_there_is_no_spread_to_measure_by_there_is_neither_effect_nor_boot
 def test_the_bootstrap_interval_is_scipys_bca(size: int) -> None:
     sample = np.random.default_rng(0).exponential(0.02, size)
     expected = stats.bootstrap(
-        (sample,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0)
+        (sample,), np.mean, n_resamples=RESAMPLES, method="BCa", random_state=np.random.default_rng(0)
     ).confidence_interval
     assert bootstrap_interval(sample) == pytest.approx((expected.low, expected.high), rel=NEAR_FLOAT64)
     assert bootstrap_interval(sample) == bootstrap_interval(sample)
