@@ -184,9 +184,9 @@ def test_a_read_only_disk_is_refused_before_training_and_still_read(made: Made, 
         assert in_a_child(folder, "compare", "--runs", "disk/runs") == (0, "")
         code, said = in_a_child(folder, "report", "--runs", "disk/runs")
         *left_out, refusal = said.splitlines()
-        assert code == 1
+        assert code == 2
         assert all("left out: " in line or "trials have ended" in line for line in left_out)
-        assert refusal.endswith("Read-only file system")
+        assert refusal.endswith("can't be written (Read-only file system); report on a copy of it")
         remount(disk, "rw")
         assert results(trained_again(disk / "runs").path) == made.results
         assert results(run) == made.results
