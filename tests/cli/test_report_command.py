@@ -109,7 +109,7 @@ def test_a_run_is_handed_over_to_several_trackers_at_once(
     words = ["report", run.name, *(word for words in TRACKERS.values() for word in words)]
     said = [
         "sqlite:///m.db: 12 runs in experiment tiny, {} of them new or changed",
-        f"{runs}/wandb: 12 runs of project tiny; wandb sync uploads them",
+        f"{runs}/wandb: 12 runs of project tiny, {{}} of them new or changed; wandb sync uploads them",
         "Trackio: 12 runs in project tiny, {} of them new or changed",
     ]
     assert cli(*words).out.splitlines()[-3:] == [line.format(12) for line in said]
