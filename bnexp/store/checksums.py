@@ -194,18 +194,18 @@ def checksum_index(run: Path) -> ChecksumIndex | None:
 # Many rows at once
 
 
-def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: ChecksumIndex) -> bool:
+def agree(rows: pd.DataFrame, name: str, until: Mapping[int, int], index: ChecksumIndex) -> bool:
     """Return whether the rows of a table of numbers are those that were written, none changed and none lost.
 
     False may also mean that only a closer look, row by row, can tell: if a record is there twice.
 
     Args:
-        values: the rows, which begin with trial, epoch and step.
+        rows: their numbers, among them `trial` and `step`.
         name: of the file.
         until: for each trial, from 0 to the last one, the step up to which every checksum needs its record.
         index: the checksums.
     """
-    trials, steps = values[:, 0].astype(np.int64), values[:, 2].astype(np.int64)
+    trials, steps = (rows[column].to_numpy(dtype=np.int64) for column in ("trial", "step"))
     known_trials, known_steps, known_sums = index.entries(name)
     beyond = 1 + max(steps.max(initial=0), known_steps.max(initial=0))
     moments = trials * beyond + steps
@@ -213,7 +213,7 @@ def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: Checks
     moments = moments[order]
     if (np.diff(moments) == 0).any():
         return False
-    totals = np.cumsum(checksums(values)[order], dtype=np.uint64)
+    totals = np.cumsum(checksums(rows)[order], dtype=np.uint64)
     begins = np.diff(trials[order], prepend=-1) != 0
     first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))  # place of the trial's first record
     sums = (totals - np.where(first, totals[first - 1], 0)) & MASK
@@ -230,12 +230,13 @@ def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: Checks
     return bool(there.all() and agreeing.all())
 
 
-def checksums(values: np.ndarray) -> np.ndarray:
+def checksums(rows: pd.DataFrame) -> np.ndarray:
     """Return the checksum of every row of numbers, as `checksum` does for one."""
-    found = np.empty(len(values), dtype=np.uint32)
-    for start in range(0, len(values), CHUNK):
-        rows = np.ascontiguousarray(values[start : start + CHUNK], dtype="<f8")
-        texts = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()
+    columns = [rows[name].to_numpy(dtype="<f8") for name in rows]
+    found = np.empty(len(rows), dtype=np.uint32)
+    for start in range(0, len(rows), CHUNK):
+        values = np.stack([column[start : start + CHUNK] for column in columns], axis=1)
+        texts = values.view(f"V{values.shape[1] * values.itemsize}").ravel().tolist()
         found[start : start + CHUNK] = np.fromiter(map(crc32, texts), np.uint32)
     return found
 

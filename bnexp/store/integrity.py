@@ -163,7 +163,7 @@ def _file_fault(name: str, content: bytes | None, index: ChecksumIndex | None) -
 def _steps(table: Table) -> dict[int, set[int]]:
     """Return the steps of every trial's rows."""
     found = defaultdict[int, set[int]](set)
-    for values in table.values if table.numbers is None else table.numbers:
+    for values in table.values if table.numbers is None else table.numbers.to_numpy():
         found[int(values[0])].add(int(values[2]))
     return found
 

@@ -121,9 +121,11 @@ class RunRecord:
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
         table = self._tables.curves
-        numbers = np.array(table.values, dtype=float) if table.numbers is None else table.numbers
-        numbers = numbers.reshape(-1, len(CURVE_COLUMNS))
-        frame = pd.DataFrame(numbers, columns=list(CURVE_COLUMNS)).astype({"trial": int, "epoch": int, "step": int})
+        frame = table.numbers
+        if frame is None:
+            numbers = np.array(table.values, dtype=float).reshape(-1, len(CURVE_COLUMNS))
+            frame = pd.DataFrame(numbers, columns=list(CURVE_COLUMNS))
+        frame = frame.astype({"trial": int, "epoch": int, "step": int})
         if table.faults:  # if a row may be there twice
             frame = frame.drop_duplicates(["trial", "step"], ignore_index=True)
         if self.environment.get("format", FORMAT_VERSION) < FORMAT_VERSION:

@@ -3,10 +3,8 @@
 import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from io import BytesIO
 from math import nan
 from pathlib import Path
 from typing import Any, get_args
@@ -213,8 +211,6 @@ NO_STEP = -1
 MISSING, HEADER = "missing", "the first line is not as it was written"
 NAMED = 5
 """The most trials that a message lists."""
-PART = 2**22
-"""Bytes of a table that are read at once, beside others."""
 
 
 def row_values(row: Row) -> list[Value]:
@@ -241,7 +237,7 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     values: list[list[Value]] = field(default_factory=list)
     """The rows as numbers and texts."""
-    numbers: np.ndarray | None = None
+    numbers: pd.DataFrame | None = None
     """The rows in place of `rows` and `values`, where `read_numbers` has read them."""
     faults: dict[int, int] = field(default_factory=dict)
     """The first step from which rows were changed or lost, by trial; NO_STEP for all of them."""
@@ -299,11 +295,8 @@ def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> 
     return table
 
 
-def read_numbers(path: Path, columns: Sequence[str], planned: int) -> np.ndarray | None:
-    """Read a table of numbers at once, as an array; None if that fails, so that `read_table` has to look closer.
-
-    Its parts are read side by side. Pandas can do that, too, but maps the file into memory: a process that reads beyond
-    the end of a shortened file is killed, and a folder may be copied over another one meanwhile.
+def read_numbers(path: Path, columns: Sequence[str], planned: int) -> pd.DataFrame | None:
+    """Read a table of numbers at once; None if that fails, so that `read_table` has to look closer.
 
     Args:
         path: the file.
@@ -313,24 +306,20 @@ def read_numbers(path: Path, columns: Sequence[str], planned: int) -> np.ndarray
     Raises:
         OSError: it can't be read.
     """
-
-    options: dict[str, Any] = {"names": columns, "dtype": float, "keep_default_na": False, "na_values": ["", "nan"]}
-
-    def read_part(part: bytes) -> np.ndarray:
-        frame: pd.DataFrame = pd.read_csv(BytesIO(part), header=None, **options)
-        return frame.to_numpy()
-
-    with path.open("rb") as file, ThreadPoolExecutor() as beside:
+    # Pandas would map a file that it opens itself into memory: a process that reads beyond the end of a shortened file
+    # is killed, and a folder may be copied over another one meanwhile.
+    with path.open("rb") as file:
         if file.readline() != f"{','.join(columns)}\n".encode():
             return None
-        parts = iter(lambda: file.read(PART) + file.readline(), b"")
         try:
-            rows = np.concatenate([np.empty((0, len(columns)), order="F"), *beside.map(read_part, parts)])
+            frame: pd.DataFrame = pd.read_csv(
+                file, header=None, names=list(columns), dtype=float, keep_default_na=False, na_values=["", "nan"]
+            )
         except ValueError:
             return None
-    places = rows[:, :3]
+    places = frame[["trial", "epoch", "step"]].to_numpy()
     whole = (places == np.floor(places)) & (places >= 0) & (places < [planned, EXACT, EXACT])
-    return rows if whole.all() else None
+    return frame if whole.all() else None
 
 
 def line_cells(line: str) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import shlex
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache, partial
 from types import SimpleNamespace
@@ -44,7 +45,9 @@ def page(study: Study, comparison: Comparison, reload: int | None = None) -> str
     Names from configurations are text everywhere: the template escapes them, the JSON of the charts can't end its
     script element, and the script writes text nodes only.
     """
-    charts, images = chart_data(study, comparison), misclassified(study, comparison)
+    with ThreadPoolExecutor(1) as beside:  # zlib lets others have Python meanwhile
+        plotly = beside.submit(_plotly)
+        charts, images = chart_data(study, comparison), misclassified(study, comparison)
     return template(PACKAGE, "page.html.j2").render(
         study=study,
         comparison=comparison,
@@ -68,7 +71,7 @@ def page(study: Study, comparison: Comparison, reload: int | None = None) -> str
         data=script_json(charts),
         on_dark=script_json(ON_DARK),
         style=asset(PACKAGE, "page.css"),
-        plotly=_plotly(),
+        plotly=plotly.result(),
         scripts=[asset(PACKAGE, name) for name in ("theme.js", "charts.js", "page.js")],
     )
 
