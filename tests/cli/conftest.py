@@ -41,9 +41,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_frozen_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no command freeze what it finds in this process, which goes on after it."""
+def usual_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command change how garbage is collected in this process, which goes on after it."""
     monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda *counts: None)
 
 
 @pytest.fixture(autouse=True)
