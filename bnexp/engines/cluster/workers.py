@@ -22,7 +22,7 @@ from bnexp.training.loop import Found, train
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
 GATHER_SECONDS = 0.1
-"""What comes within so long is heard at one go: to look for messages costs the more, the more groups there are."""
+"""Messages of this many seconds are read together, since looking for messages takes time for every group."""
 FETCH_SECONDS = 600.0
 """How long a data set may take to reach a machine."""
 BANDWIDTH = 2.5e8
