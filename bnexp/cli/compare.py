@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -144,23 +145,38 @@ def compare(
             comparison = with_tuning(comparison, study)
         if view == View.tuning and not comparison.tuning:
             raise InputError(f"--view tuning: {why_no_tuning(study)}")
-        if plan is not None:
-            return study, with_plan(comparison, plan, difference)
-        return study, comparison if across is None else with_across(comparison, study, across)
+        if across is not None:
+            comparison = with_across(comparison, study, across)
+        return study, comparison if plan is None else with_plan(comparison, plan, difference)
 
+    _check_plan(plan, difference, across)
+    chosen = _names(columns)
+    shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
+    tables = "plan" if plan is not None else "across" if across else view
+    if not quiet:
+        print_comparisons(shown, view=tables, form=Format.json if as_json else form, columns=chosen, plot=plot)
+    if check and any(avoidable(study, comparison) for study, comparison in shown):
+        raise typer.Exit(1)
+
+
+def _check_plan(plan: float | None, difference: float | None, across: str | None) -> None:
+    """Refuse options that don't go together."""
     if difference is not None and plan is None:
         raise InputError("--difference: needs --plan WIDTH")
     if plan is not None and across:
         raise InputError("--across: can't be combined with --plan")
+
+
+def _names(columns: str | None) -> list[str]:
+    """Return the columns asked for.
+
+    Raises:
+        InputError: there is no name among them.
+    """
     chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
     if columns is not None and not chosen:
         raise InputError("--columns: expected names of columns with commas in between")
-    shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
-    if not quiet:
-        tables = "plan" if plan is not None else "across" if across else view
-        print_comparisons(shown, view=tables, form=Format.json if as_json else form, columns=chosen, plot=plot)
-    if check and any(avoidable(study, comparison) for study, comparison in shown):
-        raise typer.Exit(1)
+    return chosen
 
 
 RENEWED = 10
@@ -217,8 +233,7 @@ def report(
     targets = _targets(mlflow, project, wandb=wandb, trackio=trackio)
     for extra in [*(["tensorboard"] if tensorboard else []), *targets]:
         check_installed(extra)
-    told: list[str] = []
-    say = _warning_once()
+    told, say = list[str](), _warning_once()
 
     def pages(some: "Sequence[RunRecord]", reload: int | None) -> list[Path]:
         """Write all files of some runs, hand the runs over to trackers, and return the files."""
@@ -226,33 +241,34 @@ def report(
         comparison = with_tuning(compare_study(study, metric=metric, baseline=baseline, threshold=threshold), study)
         drawn = pictures and reload is None
         if drawn:
-            from bnexp.report.figures.pictures import pictures_left_out  # Matplotlib
-
-            for line in pictures_left_out(study, comparison):
-                say(f"left out: {line}")
+            _say_left_out(study, comparison, say)
         if comparison.finished < comparison.planned:
             say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended so far")
-        events = [write_tensorboard(run) for run in some] if tensorboard else []
         folder, place = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
         try:
             written = write_report(study, comparison, folder / "report.html", place if drawn else None, reload)
         except OSError as error:
             raise InputError(f"{folder}: can't be written ({error.strerror}); report on a copy of it") from error
         told.extend(hand_over(run, name, target, project) for name, target in targets.items() for run in some)
-        return [*written, *events]
+        return [*written, *([write_tensorboard(run) for run in some] if tensorboard else [])]
 
     def write(reload: int | None) -> list[Path]:
         told.clear()
         together = find_together(runs_wanted or [], runs, say)
         return [path for paths in one_by_one(together, lambda some: pages(some, reload), say) for path in paths]
 
-    def show(written: Sequence[Path]) -> None:
-        _show_files(written, told, as_json=as_json, quiet=quiet)
-
+    show = partial(_show_files, told=told, as_json=as_json, quiet=quiet)
     if follow:
         _write_again([run.path for run in find_some(runs_wanted or [], runs)], write, show)
     else:
         show(write(None))
+
+
+def _say_left_out(study: "Study", comparison: "Comparison", say: Callable[[str], None]) -> None:
+    from bnexp.report.figures.pictures import pictures_left_out  # Matplotlib: not for the page alone
+
+    for line in pictures_left_out(study, comparison):
+        say(f"left out: {line}")
 
 
 def _show_files(written: Sequence[Path], told: Sequence[str], *, as_json: bool, quiet: bool) -> None:
